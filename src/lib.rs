@@ -1,0 +1,16 @@
+//! CosmoGAN: deep convolutional GANs that emulate weak-lensing convergence maps.
+//!
+//! The library trains the networks ([`train`]), runs them ([`model`], [`tape`], [`backend`]) and
+//! judges what they make ([`stats`], [`report`]). Dependencies point one way only:
+//! `train`/`report` -> `tape`/`stats`/`data` -> `backend`; `stats` knows nothing of training and
+//! `model` nothing of devices.
+
+pub mod backend;
+pub mod data;
+pub mod files;
+pub mod model;
+pub mod report;
+pub mod rng;
+pub mod stats;
+pub mod tape;
+pub mod train;
