@@ -1,1 +1,8 @@
-//! TODO
+//! Training: the step and its conventions, optimiser state, loop, checkpoints, metrics.
+
+mod convention;
+
+pub use convention::{
+    AdamConfig, Convention, EpsilonForm, FlipUnit, Initialisation, LabelFlip, Schedule, Segment,
+    StepConfig, UpdateOrder,
+};

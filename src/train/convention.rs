@@ -1,0 +1,203 @@
+//! The knobs of a training step, and the two published settings of them.
+//!
+//! `paper` is what the TensorFlow code of Mustafa et al. 2019 (arXiv:1706.02390) does, `torch`
+//! what the PyTorch re-implementation of Pellizzari's thesis (2024) does.
+
+use serde::{Deserialize, Serialize};
+
+/// A published setting of all knobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Convention {
+    Paper,
+    Torch,
+}
+
+/// When the two networks are updated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateOrder {
+    /// One forward pass; both gradients from it before either update.
+    Simultaneous,
+    /// The discriminator first; the generator's gradient then comes through the updated one.
+    Alternating,
+}
+
+/// What a label flip swaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlipUnit {
+    /// One draw a step: real and fake labels of the whole batch swap together.
+    Batch,
+    /// One draw for each real and each fake sample.
+    Sample,
+}
+
+/// Random swapping of the discriminator's labels. The generator's labels never flip.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelFlip {
+    pub probability: f64,
+    pub per: FlipUnit,
+}
+
+/// Where Adam adds epsilon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EpsilonForm {
+    /// TensorFlow: `lr sqrt(1-b2^t)/(1-b1^t) m / (sqrt(v) + eps)`, outside the bias correction.
+    Outside,
+    /// PyTorch: `lr m_hat / (sqrt(v_hat) + eps)`, both bias-corrected.
+    Corrected,
+}
+
+/// Adam's constants.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdamConfig {
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    pub epsilon_form: EpsilonForm,
+}
+
+/// Distributions of the initial parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Initialisation {
+    /// Dense and transposed conv N(0, 0.02), conv N(0, 0.02) redrawn beyond 2 sigma, biases 0,
+    /// gamma 1, beta 0.
+    Paper,
+    /// PyTorch's defaults: weights and biases uniform within 1/sqrt(fan in), gamma 1, beta 0.
+    Torch,
+}
+
+/// A stretch of training at one learning rate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segment {
+    /// Epochs that this rate lasts; the last segment goes on to the end of the run.
+    pub epochs: f64,
+    pub rate: f64,
+}
+
+/// A piecewise constant learning rate: a segment list that is never empty.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Schedule {
+    pub segments: Vec<Segment>,
+}
+
+impl Schedule {
+    /// One rate from beginning to end.
+    pub fn constant(rate: f64) -> Self {
+        Self {
+            segments: vec![Segment { epochs: 1.0, rate }],
+        }
+    }
+
+    /// The rate after `epochs` (0 at the start, fractions allowed).
+    pub fn rate_at(&self, epochs: f64) -> f64 {
+        let mut end = 0.0;
+        for segment in &self.segments {
+            end += segment.epochs;
+            if epochs < end {
+                return segment.rate;
+            }
+        }
+        self.segments.last().map_or(0.0, |last| last.rate)
+    }
+}
+
+/// Every knob of a training step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepConfig {
+    pub update: UpdateOrder,
+    /// Whether the generator's half of an alternating step draws a new latent vector and runs its
+    /// own forward pass.
+    pub fresh_latent: bool,
+    pub label_flip: LabelFlip,
+    /// The real label of the discriminator's loss is `1 - label_smoothing`.
+    pub label_smoothing: f64,
+    pub adam: AdamConfig,
+    pub generator_rate: Schedule,
+    pub discriminator_rate: Schedule,
+    pub initialisation: Initialisation,
+    /// Whether the last incomplete batch of an epoch is left out.
+    pub drop_last: bool,
+}
+
+impl Convention {
+    /// The setting that this convention stands for.
+    pub fn step(self) -> StepConfig {
+        match self {
+            Convention::Paper => StepConfig {
+                update: UpdateOrder::Simultaneous,
+                fresh_latent: false,
+                label_flip: LabelFlip {
+                    probability: 0.01,
+                    per: FlipUnit::Batch,
+                },
+                label_smoothing: 0.0,
+                adam: AdamConfig {
+                    beta1: 0.5,
+                    beta2: 0.999,
+                    epsilon: 1e-8,
+                    epsilon_form: EpsilonForm::Outside,
+                },
+                generator_rate: Schedule::constant(2e-4),
+                discriminator_rate: Schedule::constant(2e-4),
+                initialisation: Initialisation::Paper,
+                drop_last: true,
+            },
+            Convention::Torch => {
+                let segments = [
+                    (30.0, 2e-5),
+                    (5.0, 5e-6),
+                    (5.0, 2e-6),
+                    (5.0, 1e-6),
+                    (5.0, 5e-7),
+                ]
+                .map(|(epochs, rate)| Segment { epochs, rate });
+                let schedule = Schedule {
+                    segments: segments.to_vec(),
+                };
+                StepConfig {
+                    update: UpdateOrder::Alternating,
+                    fresh_latent: true,
+                    label_flip: LabelFlip {
+                        probability: 0.03,
+                        per: FlipUnit::Batch,
+                    },
+                    label_smoothing: 0.0,
+                    adam: AdamConfig {
+                        beta1: 0.5,
+                        beta2: 0.999,
+                        epsilon: 1e-8,
+                        epsilon_form: EpsilonForm::Corrected,
+                    },
+                    generator_rate: schedule.clone(),
+                    discriminator_rate: schedule,
+                    initialisation: Initialisation::Torch,
+                    drop_last: false,
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_changes_at_the_end_of_each_segment_and_the_last_goes_on() {
+        let schedule = Convention::Torch.step().generator_rate;
+        assert_eq!(schedule.rate_at(0.0), 2e-5);
+        assert_eq!(schedule.rate_at(29.99), 2e-5);
+        assert_eq!(schedule.rate_at(30.0), 5e-6);
+        assert_eq!(schedule.rate_at(44.0), 1e-6);
+        assert_eq!(schedule.rate_at(1e6), 5e-7);
+    }
+}
