@@ -1,1 +1,174 @@
-//! TODO
+//! The operations that the tape runs on.
+//!
+//! A [`Backend`] owns one arena of values; everything the tape names is a [`View`] into it. The
+//! operations are whole blocks (linear layer, bias, batch norm, activation) and what surrounds
+//! them in a training step, so that a backend may fuse inside a block.
+
+pub mod cpu;
+mod knobs;
+
+use crate::model::Block;
+
+pub use cpu::Cpu;
+pub use knobs::{AdamConfig, EpsilonForm, FlipUnit, LabelFlip};
+
+/// Adjacent values in a backend's arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct View {
+    pub start: usize,
+    pub len: usize,
+}
+
+impl View {
+    /// As a range of indices.
+    pub fn range(self) -> std::ops::Range<usize> {
+        self.start..self.start + self.len
+    }
+
+    /// Values `start .. start + len` of this view.
+    ///
+    /// # Panics
+    /// If they reach beyond it.
+    pub fn part(self, start: usize, len: usize) -> View {
+        assert!(start + len <= self.len, "a part reaches beyond its view");
+        View {
+            start: self.start + start,
+            len,
+        }
+    }
+}
+
+/// Where batch norm takes its means and variances from.
+#[derive(Clone, Copy, Debug)]
+pub enum Statistics {
+    /// The batch, in groups of samples; `[groups, 2, features]` (mean and 1/sqrt(variance + eps))
+    /// are kept for the backward pass. Running averages `[2, features]` follow, group by group.
+    Batch { saved: View, running: View },
+    /// Running averages `[2, features]`; `saved` is scratch of the same size.
+    Running { saved: View, running: View },
+}
+
+/// The forward pass of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Forward<'a> {
+    pub block: &'a Block,
+    /// The network's trained parameters.
+    pub parameters: View,
+    /// Samples.
+    pub batch: usize,
+    /// Groups of adjacent samples with statistics of their own.
+    pub groups: usize,
+    pub input: View,
+    /// The linear output before batch norm; equal to `output` where there is none, or where
+    /// nothing will be differentiated.
+    pub linear: View,
+    pub output: View,
+    /// Present where the block has a batch norm.
+    pub statistics: Option<Statistics>,
+}
+
+/// The backward pass of a block, for all samples of its forward pass or for whole groups of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Backward<'a> {
+    pub block: &'a Block,
+    pub parameters: View,
+    pub batch: usize,
+    pub groups: usize,
+    pub input: View,
+    pub linear: View,
+    pub output: View,
+    /// `[groups, 2, features]` of the forward pass.
+    pub saved: Option<View>,
+    /// The gradient of the output; overwritten.
+    pub gradient: View,
+    /// Where the gradient of the input goes, if it is wanted.
+    pub input_gradient: Option<View>,
+    /// The network's gradients, and whether this is not their first write in the step.
+    pub parameter_gradient: Option<(View, Accumulate)>,
+}
+
+/// Whether a gradient is set or added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accumulate {
+    First,
+    Later,
+}
+
+/// Binary cross-entropy of logits against one target a sample, mean over the batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Loss {
+    pub logits: View,
+    pub targets: View,
+    /// `(sigmoid(logit) - target) / batch`, batch being `logits.len`.
+    pub gradient: View,
+    /// One value.
+    pub loss: View,
+}
+
+/// The discriminator's targets of one step: for `real` and `fake`, one value a sample.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets {
+    pub real: View,
+    pub fake: View,
+    pub flip: LabelFlip,
+    pub smoothing: f64,
+}
+
+/// One Adam update of a network.
+#[derive(Clone, Copy, Debug)]
+pub struct Adam {
+    pub config: AdamConfig,
+    pub parameters: View,
+    pub gradient: View,
+    pub first_moment: View,
+    pub second_moment: View,
+}
+
+/// The numbers that change from step to step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepScalars {
+    pub seed: u64,
+    /// 1 for the first step: Adam's t, and the step of the random streams.
+    pub step: u64,
+    pub generator_rate: f64,
+    pub discriminator_rate: f64,
+    /// Weight of the old value in exponential moving averages.
+    pub average_decay: f64,
+}
+
+/// What runs a tape.
+pub trait Backend {
+    /// Makes the arena at least `len` values long.
+    ///
+    /// # Errors
+    /// If there is not enough memory.
+    fn reserve(&mut self, len: usize) -> Result<(), BackendError>;
+    /// Copies values into the arena.
+    fn upload(&mut self, to: View, values: &[f32]);
+    /// Copies values out of the arena.
+    fn download(&self, from: View, values: &mut [f32]);
+    /// Sets a view to N(0, 1) numbers of `stream` at `step`.
+    fn normals(&mut self, to: View, seed: u64, stream: crate::rng::Stream, step: u64);
+    /// See [`Forward`].
+    fn forward(&mut self, call: &Forward<'_>);
+    /// See [`Backward`].
+    fn backward(&mut self, call: &Backward<'_>);
+    /// See [`Targets`].
+    fn targets(&mut self, call: &Targets, scalars: &StepScalars);
+    /// See [`Loss`].
+    fn loss(&mut self, call: &Loss);
+    /// See [`Adam`].
+    fn adam(&mut self, call: &Adam, rate: f64, step: u64);
+    /// `average = decay average + (1 - decay) values`.
+    fn average(&mut self, average: View, values: View, decay: f64);
+}
+
+/// What can go wrong in a backend.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    #[error(
+        "a step of this size needs {needed} bytes of memory, and they could not be had: \
+         a smaller batch, map or number of base filters needs less"
+    )]
+    OutOfMemory { needed: usize },
+}

@@ -1,1 +1,288 @@
-//! TODO
+//! The autograd tape: operations recorded in a `Vec` and walked backwards.
+//!
+//! A tape is recorded once, symbolically: every value is a [`View`] into an address space that
+//! never reuses anything. [`Tape::plan`] then lays the values out in one arena by their lifetimes,
+//! and the resulting [`Program`] runs any number of times on a [`Backend`] without allocating.
+//! Nodes are whole blocks of the two networks.
+
+mod memory;
+mod program;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::backend::{Accumulate, Adam, Loss, Statistics, Targets, View};
+use crate::model::Network;
+use crate::rng::Stream;
+
+pub use memory::NetworkMemory;
+pub use program::{Player, Program};
+
+use memory::Plan;
+
+/// One recorded operation.
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Normals {
+        to: View,
+        stream: Stream,
+    },
+    Targets(Targets),
+    Forward {
+        place: Place,
+        batch: usize,
+        groups: usize,
+        input: View,
+        linear: View,
+        output: View,
+        statistics: Option<Statistics>,
+    },
+    Loss(Loss),
+    Backward {
+        place: Place,
+        batch: usize,
+        groups: usize,
+        input: View,
+        linear: View,
+        output: View,
+        saved: Option<View>,
+        gradient: View,
+        input_gradient: Option<View>,
+        parameter_gradient: Option<(View, Accumulate)>,
+    },
+    Adam {
+        player: Player,
+        call: Adam,
+    },
+    Average {
+        average: View,
+        values: View,
+    },
+}
+
+/// A block of one of the tape's networks, and the memory of its parameters.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    player: Player,
+    block: usize,
+    parameters: View,
+}
+
+/// How a forward pass normalises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch statistics, in this many groups of adjacent samples; running averages follow.
+    Train { groups: usize },
+    /// Running averages; nothing can be differentiated.
+    Infer,
+}
+
+/// A network's forward pass on the tape.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    player: Player,
+    ops: Range<usize>,
+    batch: usize,
+    groups: usize,
+    /// The network's output.
+    pub output: View,
+}
+
+/// Records the operations of one step.
+pub struct Tape {
+    networks: [Arc<Network>; 2],
+    ops: Vec<Op>,
+    plan: Plan,
+    /// Whether a player's gradients have been written since its last update.
+    written: [bool; 2],
+}
+
+impl Tape {
+    /// An empty tape whose own values lie in the arena from `first_free` on.
+    pub fn new(generator: Arc<Network>, discriminator: Arc<Network>, first_free: usize) -> Self {
+        Self {
+            networks: [generator, discriminator],
+            ops: Vec::new(),
+            plan: Plan::new(first_free),
+            written: [false; 2],
+        }
+    }
+
+    /// A new value of `len` numbers.
+    pub fn value(&mut self, len: usize) -> View {
+        self.plan.value(len)
+    }
+
+    /// A value that the caller fills before each run.
+    pub fn input(&mut self, len: usize) -> View {
+        let value = self.plan.value(len);
+        self.plan.keep_from_start(value);
+        value
+    }
+
+    /// Keeps `value` until the end of the run, for the caller to read.
+    pub fn keep(&mut self, value: View) {
+        self.plan.keep_to_end(value);
+    }
+
+    /// N(0, 1) numbers of `stream` at the step's number.
+    pub fn normals(&mut self, to: View, stream: Stream) {
+        self.ops.push(Op::Normals { to, stream });
+    }
+
+    /// The targets of the losses.
+    pub fn targets(&mut self, call: Targets) {
+        self.ops.push(Op::Targets(call));
+    }
+
+    /// A binary cross-entropy.
+    pub fn loss(&mut self, call: Loss) {
+        self.ops.push(Op::Loss(call));
+    }
+
+    /// Runs `player`'s network on `batch` samples; its output goes to `output` if given.
+    pub fn forward(
+        &mut self,
+        player: Player,
+        memory: &NetworkMemory,
+        mode: Mode,
+        batch: usize,
+        input: View,
+        output: Option<View>,
+    ) -> Pass {
+        let network = Arc::clone(&self.networks[player as usize]);
+        let groups = match mode {
+            Mode::Train { groups } => groups,
+            Mode::Infer => 1,
+        };
+        let first = self.ops.len();
+        let mut x = input;
+        for (index, block) in network.blocks.iter().enumerate() {
+            let len = batch * block.linear.output_len();
+            let last = index + 1 == network.blocks.len();
+            let y = match output {
+                Some(output) if last => output,
+                _ => self.value(len),
+            };
+            let statistics = block.norm.zip(block.running).map(|(norm, at)| {
+                let saved = self.value(groups * 2 * norm.features);
+                let running = memory.running.part(at, 2 * norm.features);
+                match mode {
+                    Mode::Train { .. } => Statistics::Batch { saved, running },
+                    Mode::Infer => Statistics::Running { saved, running },
+                }
+            });
+            let separate = statistics.is_some() && mode != Mode::Infer;
+            let linear = if separate { self.value(len) } else { y };
+            self.ops.push(Op::Forward {
+                place: Place {
+                    player,
+                    block: index,
+                    parameters: memory.parameters,
+                },
+                batch,
+                groups,
+                input: x,
+                linear,
+                output: y,
+                statistics,
+            });
+            x = y;
+        }
+        Pass {
+            player,
+            ops: first..self.ops.len(),
+            batch,
+            groups,
+            output: x,
+        }
+    }
+
+    /// Walks `pass` backwards for `samples` (whole groups of it), from `gradient`, the gradient of
+    /// their part of the output, which is overwritten. The parameters' gradients go to
+    /// `parameter_gradient`, that of the input to `input_gradient`, where given.
+    ///
+    /// # Panics
+    /// If `samples` are not whole groups of the pass.
+    pub fn backward(
+        &mut self,
+        pass: &Pass,
+        samples: Range<usize>,
+        gradient: View,
+        parameter_gradient: Option<View>,
+        input_gradient: Option<View>,
+    ) {
+        let group = pass.batch / pass.groups;
+        let whole = samples.start.is_multiple_of(group) && samples.end.is_multiple_of(group);
+        assert!(
+            whole && samples.end <= pass.batch,
+            "samples are not whole groups"
+        );
+        let (batch, groups) = (samples.len(), samples.len() / group);
+        let part = |view: View| {
+            let len = view.len / pass.batch;
+            view.part(samples.start * len, batch * len)
+        };
+        let player = pass.player as usize;
+        let accumulate = match self.written[player] {
+            false => Accumulate::First,
+            true => Accumulate::Later,
+        };
+        let mut gradient = gradient;
+        for index in pass.ops.clone().rev() {
+            let Op::Forward {
+                place,
+                input,
+                linear,
+                output,
+                statistics,
+                ..
+            } = self.ops[index]
+            else {
+                continue;
+            };
+            let saved = statistics.map(|statistics| match statistics {
+                Statistics::Batch { saved, .. } | Statistics::Running { saved, .. } => {
+                    let len = saved.len / pass.groups;
+                    saved.part(samples.start / group * len, groups * len)
+                }
+            });
+            let first = index == pass.ops.start;
+            let wanted = if first {
+                input_gradient
+            } else {
+                Some(self.value(part(input).len))
+            };
+            self.ops.push(Op::Backward {
+                place,
+                batch,
+                groups,
+                input: part(input),
+                linear: part(linear),
+                output: part(output),
+                saved,
+                gradient,
+                input_gradient: wanted,
+                parameter_gradient: parameter_gradient.map(|view| (view, accumulate)),
+            });
+            gradient = wanted.unwrap_or_default();
+        }
+        self.written[player] |= parameter_gradient.is_some();
+    }
+
+    /// Updates `player`'s parameters.
+    pub fn adam(&mut self, player: Player, call: Adam) {
+        self.ops.push(Op::Adam { player, call });
+        self.written[player as usize] = false;
+    }
+
+    /// Moves `average` towards `values`.
+    pub fn average(&mut self, average: View, values: View) {
+        self.ops.push(Op::Average { average, values });
+    }
+
+    /// Lays all values out in the arena.
+    pub fn plan(self) -> Program {
+        Program::new(self.networks, self.ops, self.plan)
+    }
+}

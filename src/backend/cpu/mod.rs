@@ -1,0 +1,148 @@
+//! The CPU backend: f32 for training, f64 as the oracle of every other implementation.
+//!
+//! Work is cut into pieces by shape alone and sums are ordered, so that results are the same to
+//! the bit for any number of threads. After the first step nothing the size of a tensor is
+//! allocated: values live in the arena, working memory in [`scratch::Scratch`].
+
+mod block;
+mod dense;
+mod norm;
+pub mod scalar;
+mod scratch;
+mod step;
+mod strided;
+
+use std::mem::size_of;
+use std::ops::Range;
+
+use scalar::Scalar;
+use scratch::Scratch;
+
+use super::{Adam, Backend, BackendError, Backward, Forward, Loss, StepScalars, Targets, View};
+use crate::rng::{Philox, Stream};
+
+/// A backend that computes in `T` on the threads of the current rayon pool.
+pub struct Cpu<T> {
+    arena: Vec<T>,
+    scratch: Scratch<T>,
+    /// Where normals are drawn, always in f32.
+    normals: Vec<f32>,
+}
+
+impl<T: Scalar> Default for Cpu<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Scalar> Cpu<T> {
+    /// An empty backend.
+    pub fn new() -> Self {
+        Self {
+            arena: Vec::new(),
+            scratch: Scratch::new(),
+            normals: Vec::new(),
+        }
+    }
+
+    /// The values of a view.
+    pub fn values(&self, view: View) -> &[T] {
+        &self.arena[view.range()]
+    }
+
+    /// The values of a view, to be changed.
+    pub fn values_mut(&mut self, view: View) -> &mut [T] {
+        &mut self.arena[view.range()]
+    }
+}
+
+/// Disjoint parts of the arena. Reads are borrowed mutably too: what one operation reads is never
+/// what it writes, nor two of its inputs the same, and this checks it.
+///
+/// # Panics
+/// If two of them overlap: a fault of the planner.
+fn disjoint<T, const N: usize>(arena: &mut [T], views: [View; N]) -> [&mut [T]; N] {
+    let ranges: [Range<usize>; N] = views.map(View::range);
+    arena
+        .get_disjoint_mut(ranges)
+        .unwrap_or_else(|error| panic!("the planner let views overlap ({error}): {views:?}"))
+}
+
+impl<T: Scalar> Backend for Cpu<T> {
+    fn reserve(&mut self, len: usize) -> Result<(), BackendError> {
+        let more = len.saturating_sub(self.arena.len());
+        self.arena
+            .try_reserve_exact(more)
+            .map_err(|_| BackendError::OutOfMemory {
+                needed: len.saturating_mul(size_of::<T>()),
+            })?;
+        self.arena.resize(self.arena.len().max(len), T::zero());
+        Ok(())
+    }
+
+    fn upload(&mut self, to: View, values: &[f32]) {
+        for (to, &value) in self.values_mut(to).iter_mut().zip(values) {
+            *to = T::of(f64::from(value));
+        }
+    }
+
+    fn download(&self, from: View, values: &mut [f32]) {
+        for (to, value) in values.iter_mut().zip(self.values(from)) {
+            *to = value.wide() as f32;
+        }
+    }
+
+    fn normals(&mut self, to: View, seed: u64, stream: Stream, step: u64) {
+        if self.normals.len() < to.len {
+            self.normals.resize(to.len, 0.0);
+        }
+        let normals = &mut self.normals[..to.len];
+        Philox::new(seed, stream, step).fill_normal(normals);
+        for (to, &value) in self.arena[to.range()].iter_mut().zip(&*normals) {
+            *to = T::of(f64::from(value));
+        }
+    }
+
+    fn forward(&mut self, call: &Forward<'_>) {
+        block::forward(&mut self.arena, &mut self.scratch, call);
+    }
+
+    fn backward(&mut self, call: &Backward<'_>) {
+        block::backward(&mut self.arena, &mut self.scratch, call);
+    }
+
+    fn targets(&mut self, call: &Targets, scalars: &StepScalars) {
+        let [real, fake] = disjoint(&mut self.arena, [call.real, call.fake]);
+        step::targets(call, scalars, real, fake);
+    }
+
+    fn loss(&mut self, call: &Loss) {
+        let views = [call.logits, call.targets, call.gradient, call.loss];
+        let [logits, targets, gradient, loss] = disjoint(&mut self.arena, views);
+        loss[0] = step::loss(logits, targets, gradient);
+    }
+
+    fn adam(&mut self, call: &Adam, rate: f64, step: u64) {
+        let views = [
+            call.parameters,
+            call.gradient,
+            call.first_moment,
+            call.second_moment,
+        ];
+        let [parameters, gradient, first, second] = disjoint(&mut self.arena, views);
+        step::adam(
+            &call.config,
+            rate,
+            step,
+            parameters,
+            gradient,
+            first,
+            second,
+        );
+    }
+
+    fn average(&mut self, average: View, values: View, decay: f64) {
+        let [average, values] = disjoint(&mut self.arena, [average, values]);
+        step::average(average, values, decay);
+    }
+}

@@ -1,0 +1,67 @@
+//! fprop: big plane to small plane. The convolution's forward pass, and the input gradient of the
+//! transposed convolution.
+
+use rayon::prelude::*;
+
+use super::windows::gather_big;
+use super::{TILE_VALUES, tile_pixels};
+use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
+use crate::backend::cpu::scratch::ThreadScratch;
+use crate::model::StridedLayer;
+
+const TAPS: usize = StridedLayer::TAPS;
+
+/// Values of a window that one product takes: a filter row, or the whole filter where the big
+/// plane has few channels and a row would be too short a product.
+fn group(layer: &StridedLayer) -> usize {
+    let row = TAPS * layer.c_big;
+    if TAPS * row <= 256 { TAPS * row } else { row }
+}
+
+/// Per-thread scratch of [`fprop`].
+pub fn fprop_scratch(layer: &StridedLayer) -> usize {
+    (tile_pixels(group(layer)) * group(layer)).max(TILE_VALUES)
+}
+
+/// `small[m] = start + sum over taps and big channels of window[m] * weights`, where `start` is the
+/// bias or zero. Shapes: `big [N, 2S, 2S, c_big]`, `weights [5, 5, c_big, c_small]`,
+/// `small [N, S, S, c_small]`. `finish` is called on each finished tile of `small` with the index
+/// of its first value.
+pub fn fprop<T: Scalar>(
+    layer: &StridedLayer,
+    big: &[T],
+    weights: &[T],
+    bias: Option<&[T]>,
+    small: &mut [T],
+    scratch: ThreadScratch<'_, T>,
+    finish: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let (group, channels) = (group(layer), layer.c_small);
+    let pixels = tile_pixels(group);
+    let products = TAPS * TAPS * layer.c_big / group;
+    small
+        .par_chunks_mut(pixels * channels)
+        .enumerate()
+        .for_each(|(tile, out)| {
+            let first = tile * pixels;
+            let count = out.len() / channels;
+            scratch.with(|buffer| {
+                let windows = &mut buffer[..count * group];
+                for product in 0..products {
+                    let columns = product * group..(product + 1) * group;
+                    gather_big(layer, big, first..first + count, columns.clone(), windows);
+                    let a = Matrix::rows(windows, count, group, group);
+                    let rows = &weights[columns.start * channels..columns.end * channels];
+                    let b = Matrix::rows(rows, group, channels, channels);
+                    let write = if product == 0 { Write::Set } else { Write::Add };
+                    multiply(out, channels, a, b, write);
+                }
+            });
+            if let Some(bias) = bias {
+                for pixel in out.chunks_exact_mut(channels) {
+                    pixel.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
+                }
+            }
+            finish(first * channels, out);
+        });
+}

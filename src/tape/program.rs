@@ -1,0 +1,203 @@
+//! A planned tape: the same operations on the same places, as often as wanted.
+
+use std::sync::Arc;
+
+use super::memory::Plan;
+use super::{Op, Place};
+use crate::backend::{
+    Adam, Backend, Backward, Forward, Loss, Statistics, StepScalars, Targets, View,
+};
+use crate::model::Network;
+
+/// One of the two networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Player {
+    Generator = 0,
+    Discriminator = 1,
+}
+
+impl Player {
+    /// As in checkpoints and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Player::Generator => "generator",
+            Player::Discriminator => "discriminator",
+        }
+    }
+}
+
+/// A planned tape.
+pub struct Program {
+    networks: [Arc<Network>; 2],
+    ops: Vec<Op>,
+    plan: Plan,
+}
+
+impl Program {
+    pub(super) fn new(networks: [Arc<Network>; 2], mut ops: Vec<Op>, mut plan: Plan) -> Self {
+        for (index, op) in ops.iter_mut().enumerate() {
+            op.each_view(&mut |view| plan.touch(*view, index));
+        }
+        plan.place();
+        for op in &mut ops {
+            op.each_view(&mut |view| *view = plan.resolve(*view));
+        }
+        Self {
+            networks,
+            ops,
+            plan,
+        }
+    }
+
+    /// Values that the arena must hold.
+    pub fn arena_len(&self) -> usize {
+        self.plan.end()
+    }
+
+    /// Where a value of the tape lies in the arena.
+    pub fn resolve(&self, value: View) -> View {
+        self.plan.resolve(value)
+    }
+
+    /// Runs all operations in order.
+    pub fn run(&self, backend: &mut impl Backend, scalars: &StepScalars) {
+        for op in &self.ops {
+            self.run_op(backend, op, scalars);
+        }
+    }
+
+    fn run_op(&self, backend: &mut impl Backend, op: &Op, scalars: &StepScalars) {
+        match *op {
+            Op::Normals { to, stream } => {
+                backend.normals(to, scalars.seed, stream, scalars.step);
+            }
+            Op::Targets(ref call) => backend.targets(call, scalars),
+            Op::Loss(ref call) => backend.loss(call),
+            Op::Average { average, values } => {
+                backend.average(average, values, scalars.average_decay);
+            }
+            Op::Adam { player, ref call } => {
+                let rate = match player {
+                    Player::Generator => scalars.generator_rate,
+                    Player::Discriminator => scalars.discriminator_rate,
+                };
+                backend.adam(call, rate, scalars.step);
+            }
+            Op::Forward {
+                place,
+                batch,
+                groups,
+                input,
+                linear,
+                output,
+                statistics,
+            } => backend.forward(&Forward {
+                block: self.block(place),
+                parameters: place.parameters,
+                batch,
+                groups,
+                input,
+                linear,
+                output,
+                statistics,
+            }),
+            Op::Backward {
+                place,
+                batch,
+                groups,
+                input,
+                linear,
+                output,
+                saved,
+                gradient,
+                input_gradient,
+                parameter_gradient,
+            } => backend.backward(&Backward {
+                block: self.block(place),
+                parameters: place.parameters,
+                batch,
+                groups,
+                input,
+                linear,
+                output,
+                saved,
+                gradient,
+                input_gradient,
+                parameter_gradient,
+            }),
+        }
+    }
+
+    fn block(&self, place: Place) -> &crate::model::Block {
+        &self.networks[place.player as usize].blocks[place.block]
+    }
+}
+
+impl Op {
+    /// Visits every view that the operation reads or writes.
+    fn each_view(&mut self, visit: &mut impl FnMut(&mut View)) {
+        match self {
+            Op::Normals { to, .. } => visit(to),
+            Op::Targets(Targets { real, fake, .. }) => [real, fake].into_iter().for_each(visit),
+            Op::Loss(Loss {
+                logits,
+                targets,
+                gradient,
+                loss,
+            }) => [logits, targets, gradient, loss]
+                .into_iter()
+                .for_each(visit),
+            Op::Adam { call, .. } => {
+                let Adam {
+                    parameters,
+                    gradient,
+                    first_moment,
+                    second_moment,
+                    ..
+                } = call;
+                [parameters, gradient, first_moment, second_moment]
+                    .into_iter()
+                    .for_each(visit)
+            }
+            Op::Average { average, values } => [average, values].into_iter().for_each(visit),
+            Op::Forward {
+                place,
+                input,
+                linear,
+                output,
+                statistics,
+                ..
+            } => {
+                [&mut place.parameters, input, linear, output]
+                    .into_iter()
+                    .for_each(&mut *visit);
+                if let Some(
+                    Statistics::Batch { saved, running } | Statistics::Running { saved, running },
+                ) = statistics
+                {
+                    [saved, running].into_iter().for_each(visit);
+                }
+            }
+            Op::Backward {
+                place,
+                input,
+                linear,
+                output,
+                saved,
+                gradient,
+                input_gradient,
+                parameter_gradient,
+                ..
+            } => {
+                [&mut place.parameters, input, linear, output, gradient]
+                    .into_iter()
+                    .for_each(&mut *visit);
+                saved.iter_mut().for_each(&mut *visit);
+                input_gradient.iter_mut().for_each(&mut *visit);
+                if let Some((view, _)) = parameter_gradient {
+                    visit(view);
+                }
+            }
+        }
+    }
+}
