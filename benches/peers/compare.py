@@ -25,7 +25,6 @@ from pathlib import Path
 PEER = Path(__file__).resolve().parent / "step.py"
 LAYOUTS = ("nchw", "channels_last")
 DEFAULT_CASES = ("step:64/64/64", "step:256/64/8", "generate:256")
-RATES = {"step": "train_maps_s", "generate": "generate_maps_s"}
 
 
 class CannotCompare(Exception):
@@ -49,7 +48,7 @@ class Case:
             numbers = [int(part) for part in sizes.split("/")]
         except ValueError:
             numbers = []
-        if what not in RATES or not 1 <= len(numbers) <= 3 or min(numbers) < 1:
+        if what not in ("step", "generate") or not 1 <= len(numbers) <= 3 or min(numbers) < 1:
             raise argparse.ArgumentTypeError(
                 f'"{text}" is no case; write step:SIZE/BASE/BATCH or generate:SIZE/BASE/BATCH'
             )
@@ -129,12 +128,11 @@ class Bench:
             file = Path(folder) / "result.json"
             done = self._run([*command, "--json", str(file)])
             result = self._parse(file, done, command)
-        if isinstance(result.get("step_s"), (int, float)) and result["step_s"] > 0:
-            return float(result["step_s"])
-        rate = result.get(RATES[case.what])
-        if isinstance(rate, (int, float)) and rate > 0:
-            return case.batch / rate
-        raise CannotCompare(f"`{' '.join(command)}` gave neither step_s nor {RATES[case.what]}")
+        key = "step_s" if case.what == "step" else "generate_maps_s"
+        value = result.get(key)
+        if not isinstance(value, (int, float)) or not value > 0:
+            raise CannotCompare(f"`{' '.join(command)}`: the JSON's {key} is {value!r}")
+        return float(value) if key == "step_s" else case.batch / value
 
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         try:

@@ -6,7 +6,8 @@
 Tensors `generator.<module>.<parameter>` are loaded strictly: none missing, none left over, every
 shape PyTorch's own. The architecture is the JSON object under the metadata key `architecture`. If
 the metadata key `transform` names one, its inverse is applied to PyTorch's output too. PyTorch runs
-in float64 from the stored weights. Exits 1 if any value differs by more than the tolerance.
+in float64 from the stored weights. The tolerance is that of the network's output, within (-1, 1);
+the transform's slope carries it to the maps. Exits 1 if any value differs by more.
 """
 
 from __future__ import annotations
@@ -87,6 +88,19 @@ def invert(transform: dict[str, object], y: np.ndarray) -> np.ndarray:
     return y
 
 
+def slope(transform: dict[str, object], y: np.ndarray) -> np.ndarray:
+    """dx/dy of `invert`: how much an error of the network's output grows."""
+    t = transform
+    match t["kind"]:
+        case "linear":
+            return np.full_like(y, abs(1 / t["scale"]))
+        case "rational":
+            return np.abs(2 * t["a"] / (1 - y) ** 2)
+        case "log":
+            return np.abs(t["width"] / t["scale"] * np.exp((y - t["offset"]) / t["scale"]))
+    return np.ones_like(y)
+
+
 def read_array(path: Path, dimensions: tuple[int, ...]) -> np.ndarray:
     """A `.npy` array of one of the given numbers of dimensions, as float64."""
     try:
@@ -111,23 +125,20 @@ def spread(maps: np.ndarray) -> float:
     return float(maps.std() if len(maps) == 1 else np.sqrt(maps.var(axis=0).mean()))
 
 
-def report(ours: np.ndarray, reference: np.ndarray, tolerance: float) -> bool:
-    """Prints how far the maps [N, C, S, S] are apart; whether that is near enough (NaN never is).
-
-    A value may differ by `tolerance` times the larger of 1 and the reference's size.
-    """
+def report(ours: np.ndarray, reference: np.ndarray, allowed: np.ndarray) -> bool:
+    """Prints how far the maps [N, C, S, S] are apart; whether all are near enough (NaN never is)."""
     difference = np.abs(ours - reference)
-    agree = difference <= tolerance * np.maximum(1.0, np.abs(reference))
+    agree = difference <= allowed
     print(
         f"max abs difference {difference.max():.3e}, mean {difference.mean():.3e}, "
         f"the maps' own spread {spread(reference):.3e} rms, {len(ours)} maps"
     )
     if agree.all():
-        print(f"agree within {tolerance:g}")
+        print("agree")
         return True
     place = np.unravel_index(np.argmin(agree), agree.shape)
     n, c, y, x = (int(i) for i in place)
-    print(f"{np.count_nonzero(~agree)} of {agree.size} values differ by more than {tolerance:g}")
+    print(f"{np.count_nonzero(~agree)} of {agree.size} values differ by more than allowed")
     print(f"first: map {n}, channel {c}, row {y}, column {x}: {ours[place]} not {reference[place]}")
     return False
 
@@ -145,13 +156,15 @@ def check(args: argparse.Namespace) -> bool:
     if len(latents) == 0 or latents.shape[1] != architecture.latent:
         raise BadInput(f"{args.latents}: shape {latents.shape}, not [N, {architecture.latent}]")
     maps = maps[:, None] if maps.ndim == 3 else maps
-    reference = invert(transform_of(args.checkpoint, metadata), generate(generator, latents))
+    transform = transform_of(args.checkpoint, metadata)
+    output = generate(generator, latents)
+    reference = invert(transform, output)
     if maps.shape != reference.shape:
         raise BadInput(f"{args.maps}: maps [N, C, H, W] {maps.shape}, not {reference.shape}")
-    if not spread(reference) > 10 * args.tolerance:
-        words = f"the maps differ among themselves by only {spread(reference):.1e} rms"
+    if not spread(output) > 10 * args.tolerance:
+        words = f"the network's outputs differ among themselves by only {spread(output):.1e} rms"
         raise BadInput(f"{words}, which tests nothing; train for some steps or lower --tolerance")
-    return report(maps, reference, args.tolerance)
+    return report(maps, reference, args.tolerance * slope(transform, output))
 
 
 def parse() -> argparse.Namespace:
