@@ -41,12 +41,14 @@ class Architecture:
             if type(value) is not wanted:
                 raise ValueError(f"{field.name} is {value!r}; it must be of type {field.type}")
         if self.dense_norm not in ("channel", "feature"):
-            raise ValueError(f'dense_norm is "{self.dense_norm}"; it must be "channel" or "feature"')
+            raise ValueError(f'dense_norm is "{self.dense_norm}"; use "channel" or "feature"')
         if self.pad_low not in (1, 2):
             raise ValueError(f"pad_low is {self.pad_low}; it must be 1 (TensorFlow) or 2 (PyTorch)")
         if min(self.channels, self.layers, self.base_filters, self.latent) < 1:
             raise ValueError("channels, layers, base_filters and latent must each be at least 1")
-        if self.map_size < 1 or self.map_size % 2**self.layers:
+        if not 16 <= self.map_size <= 1024 or self.map_size.bit_count() != 1:
+            raise ValueError(f"map_size is {self.map_size}; it must be a power of two, 16 to 1024")
+        if self.map_size >> self.layers < 2:
             raise ValueError(f"{self.map_size}-pixel maps cannot be halved {self.layers} times")
 
     @classmethod
@@ -62,7 +64,7 @@ class Architecture:
         return cls(**values)
 
     def plane(self, depth: int) -> tuple[int, int]:
-        """Channels and side of the plane `depth` strided layers away from the map (0 is the map)."""
+        """Channels and side of the plane `depth` strided layers from the map (0 is the map)."""
         channels = self.channels if depth == 0 else self.base_filters << (depth - 1)
         return channels, self.map_size >> depth
 
@@ -182,7 +184,9 @@ def cancelled_biases(network: Generator | Discriminator) -> set[str]:
     return cancelled & names
 
 
-def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], but: Iterable[str] = ()) -> None:
+def load_strictly(
+    network: nn.Module, tensors: Mapping[str, Tensor], but: Iterable[str] = ()
+) -> None:
     """Loads tensors by name, each of the right shape, none missing and none left over.
 
     PyTorch's counters of batch norm calls, which nothing here uses, need not be there; nor need

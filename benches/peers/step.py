@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from networks import Architecture, Discriminator, Generator, lay_out
 
 LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
-DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 
 
 def adam(network: nn.Module, implementation: str = "fused") -> torch.optim.Adam:
@@ -187,7 +186,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--layout", choices=LAYOUTS, default="channels_last")
     parser.add_argument("--steps", type=int, default=5, help="timed repetitions")
     parser.add_argument("--warm-up", type=int, default=2, help="untimed repetitions before them")
-    parser.add_argument("--dtype", choices=DTYPES, default="f32")
+    parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--adam", choices=["fused", "foreach", "loop"], default="fused")
     parser.add_argument("--layers", type=int, help="strided layers (4; fewer below 64 pixels)")

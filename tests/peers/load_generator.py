@@ -126,7 +126,7 @@ def spread(maps: np.ndarray) -> float:
 
 
 def report(ours: np.ndarray, reference: np.ndarray, allowed: np.ndarray) -> bool:
-    """Prints how far the maps [N, C, S, S] are apart; whether all are near enough (NaN never is)."""
+    """Prints how far maps [N, C, S, S] are apart; whether all are near enough (NaN never is)."""
     difference = np.abs(ours - reference)
     agree = difference <= allowed
     print(
