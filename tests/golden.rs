@@ -20,6 +20,7 @@ use safetensors::SafeTensors;
 const BATCH: usize = 4;
 const STEPS: u64 = 5;
 const RATE: f64 = 2e-4;
+const BETA2: f64 = 0.999;
 
 type Tensors = BTreeMap<String, Vec<f64>>;
 
@@ -84,12 +85,31 @@ fn step_config(case: &Case, flip: f64) -> StepConfig {
         },
         adam: AdamConfig {
             beta1: 0.5,
-            beta2: 0.999,
+            beta2: beta2(case.epsilon_form),
             epsilon: 1e-8,
             epsilon_form: case.epsilon_form,
         },
         ..Convention::Paper.step()
     }
+}
+
+/// TensorFlow's optimiser keeps its constants in f32, whatever the type of the parameters.
+fn beta2(form: EpsilonForm) -> f64 {
+    match form {
+        EpsilonForm::Outside => f64::from(BETA2 as f32),
+        EpsilonForm::Corrected => BETA2,
+    }
+}
+
+/// The learning rate that makes our step that of the file. TensorFlow also multiplies the powers
+/// of beta2 up in f32; the ratio of its bias correction to the exact one goes into the rate.
+fn rate(form: EpsilonForm, step: u64) -> f64 {
+    if form == EpsilonForm::Corrected {
+        return RATE;
+    }
+    let power = (1..step).fold(BETA2 as f32, |power, _| power * BETA2 as f32);
+    let exact = beta2(form).powf(step as f64);
+    f64::from(RATE as f32) * ((1.0 - f64::from(power)) / (1.0 - exact)).sqrt()
 }
 
 fn read(folder: &Path, name: &str) -> Tensors {
@@ -116,6 +136,7 @@ fn letter(player: Player) -> &'static str {
 }
 
 struct Run<T> {
+    epsilon_form: EpsilonForm,
     players: Players,
     step: StepProgram,
     backend: Cpu<T>,
@@ -134,6 +155,7 @@ impl<T: Scalar> Run<T> {
         let mut backend = Cpu::new();
         backend.reserve(step.program.arena_len()).unwrap();
         let mut run = Self {
+            epsilon_form: case.epsilon_form,
             players,
             step,
             backend,
@@ -210,11 +232,12 @@ impl<T: Scalar> Run<T> {
             let latent = slice(&self.inputs["z_g"]);
             self.fill(view, &latent);
         }
+        let rate = rate(self.epsilon_form, number);
         let scalars = StepScalars {
             seed: 1,
             step: number,
-            generator_rate: RATE,
-            discriminator_rate: RATE,
+            generator_rate: rate,
+            discriminator_rate: rate,
             average_decay: 0.9,
         };
         self.step.program.run(&mut self.backend, &scalars);

@@ -11,10 +11,11 @@ use crate::model::{Activation, BatchNorm, LEAKY_SLOPE};
 /// Values of one chunk.
 const CHUNK: usize = 1 << 14;
 
-/// Features of one column block, and rows of one chunk.
+/// Features of one column block, and rows of one chunk: few, because sums within a chunk are plain
+/// ones in `T`, and only those of the chunks are added in f64.
 fn chunk_shape(features: usize) -> (usize, usize) {
     let columns = features.min(1024);
-    (columns, (CHUNK / columns).max(1))
+    (columns, (CHUNK / columns).clamp(1, 128))
 }
 
 /// Chunks that `rows` rows are cut into.

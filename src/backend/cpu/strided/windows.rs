@@ -67,7 +67,7 @@ fn big_row_part<T: Scalar>(
 fn copy_inside<T: Scalar>(row: &[T], place: Range<usize>, wanted: Range<usize>, out: &mut [T]) {
     let from = wanted.start.clamp(place.start, place.end);
     let to = wanted.end.clamp(from, place.end);
-    let (before, rest) = out.split_at_mut((from - wanted.start).min(wanted.len()));
+    let (before, rest) = out.split_at_mut(from.saturating_sub(wanted.start).min(wanted.len()));
     let (inside, after) = rest.split_at_mut(to - from);
     before.fill(T::zero());
     inside.copy_from_slice(&row[from - place.start..to - place.start]);
