@@ -31,6 +31,7 @@ pub struct PowerSpectrum {
     /// Bin of each stored mode, `[N/2+1, N]`: transposed, as the FFT below leaves them.
     bin_of_mode: Vec<u32>,
     mode_counts: Vec<usize>,
+    mean_l: Vec<f64>,
     /// (angle in radians / N^2)^2.
     normalisation: f64,
     rows: Arc<dyn RealToComplex<f64>>,
@@ -61,23 +62,30 @@ impl PowerSpectrum {
             return Err(StatsError::Edges);
         }
         let mut mode_counts = vec![0; l_edges.len() - 1];
+        let mut mean_l = vec![0.0; l_edges.len() - 1];
         let mut bin_of_mode = Vec::with_capacity(pixels * (pixels / 2 + 1));
         for column in 0..=pixels / 2 {
             let ly = column as f64 * l_pixel;
             for row in 0..pixels {
                 let lx = row.min(pixels - row) as f64 * l_pixel;
-                let bin = bin_of(l_edges, lx.hypot(ly));
-                if let Some(count) = mode_counts.get_mut(bin as usize) {
-                    *count += 1;
+                let l = lx.hypot(ly);
+                let bin = bin_of(l_edges, l);
+                if bin != OUTSIDE {
+                    mode_counts[bin as usize] += 1;
+                    mean_l[bin as usize] += l;
                 }
                 bin_of_mode.push(bin);
             }
+        }
+        for (sum, &count) in mean_l.iter_mut().zip(&mode_counts) {
+            *sum /= count as f64;
         }
         Ok(Self {
             pixels,
             l_edges: l_edges.to_vec(),
             bin_of_mode,
             mode_counts,
+            mean_l,
             normalisation: (angle_deg.to_radians() / (pixels * pixels) as f64).powi(2),
             rows: RealFftPlanner::new().plan_fft_forward(pixels),
             columns: FftPlanner::new().plan_fft_forward(pixels),
@@ -103,6 +111,12 @@ impl PowerSpectrum {
     pub fn l(&self) -> Vec<f64> {
         let middle = |pair: &[f64]| 0.5 * (pair[0] + pair[1]);
         self.l_edges.windows(2).map(middle).collect()
+    }
+
+    /// The mean multipole of the stored modes of each bin, where a plot should put its power: in a
+    /// bin of few modes it is far from the mid-point. NaN for an empty bin.
+    pub fn mean_l(&self) -> &[f64] {
+        &self.mean_l
     }
 
     /// Stored half-plane modes in each bin; 0 marks an empty bin.

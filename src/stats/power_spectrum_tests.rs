@@ -102,6 +102,9 @@ fn log_bins_hold_every_mode_from_the_fundamental_to_nyquist() {
             .count();
         assert_eq!(estimator.mode_counts().iter().sum::<usize>(), inside);
         assert!(estimator.mode_counts().iter().all(|&count| count > 0));
+        for (l, bin) in estimator.mean_l().iter().zip(edges.windows(2)) {
+            assert!(bin[0] < *l && *l <= bin[1]);
+        }
     }
 }
 
