@@ -1,1 +1,22 @@
-//! TODO
+//! Statistics of maps: how close generated maps are to real ones.
+//!
+//! Definitions are those of LensTools, to rounding: float64 throughout, square maps, periodic
+//! boundaries, the second index the fast one, `angle_deg` the side of a map in degrees. Every
+//! result is the same for any number of threads: work is cut up by the data alone, and sums are
+//! taken in the order of the maps. This module knows nothing of training; the training loop, the
+//! selection of checkpoints and the reports call it.
+
+mod distribution;
+mod error;
+mod power_spectrum;
+mod selection;
+
+#[cfg(test)]
+mod testing;
+
+pub use distribution::{SortedSample, ks_statistic};
+pub use error::StatsError;
+pub use power_spectrum::{MeanSpectrum, PowerSpectrum, Scratch, log_bins};
+pub use selection::{
+    Agreement, KS_SCALE, Reference, SPECTRUM_BINS, SPECTRUM_SCALE, white_noise_like,
+};

@@ -1,0 +1,55 @@
+//! What can be wrong with the input of a statistic.
+
+/// A statistic cannot be computed from what it was given.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum StatsError {
+    /// A map, or a set of maps, has the wrong number of pixels.
+    #[error("{got} pixels are not a whole number (at least one) of maps of {pixels} x {pixels}")]
+    Shape {
+        /// Pixels found.
+        got: usize,
+        /// Pixels along the side of one map.
+        pixels: usize,
+    },
+    /// Maps too small to have a power spectrum.
+    #[error("maps of {0} pixels a side are too small: at least 2 are needed")]
+    TooSmall(usize),
+    /// The side of a map is not a positive, finite angle.
+    #[error("the side of a map is {0} degrees: it should be positive and finite")]
+    Angle(f64),
+    /// Bin edges are not finite and strictly increasing, or there are fewer than two.
+    #[error("bin edges should be at least two finite, strictly increasing numbers")]
+    Edges,
+    /// A result slice has the wrong length.
+    #[error("the result slice has {got} elements for {bins} bins")]
+    OutputLength {
+        /// Elements of the slice.
+        got: usize,
+        /// Bins of the spectrum.
+        bins: usize,
+    },
+    /// A pixel is NaN or infinite.
+    #[error("pixel {pixel} of map {map} is {value}: every pixel should be finite")]
+    NotFinite {
+        /// Index of the map in the set.
+        map: usize,
+        /// Index of the pixel in its map, row-major.
+        pixel: usize,
+        /// The value found.
+        value: f64,
+    },
+    /// A sample of a two-sample test contains a NaN.
+    #[error("element {0} of a sample is NaN")]
+    Nan(usize),
+    /// A sample, or a set of maps, is empty.
+    #[error("a sample is empty")]
+    Empty,
+    /// The reference maps have no power in a bin, so nothing can be compared with them there.
+    #[error("the reference maps have no power at {from:.0} < l <= {to:.0}: are they constant?")]
+    NoPower {
+        /// Lower edge of the bin (multipole).
+        from: f64,
+        /// Upper edge of the bin (multipole).
+        to: f64,
+    },
+}
