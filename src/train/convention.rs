@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Initialisation;
+
 /// A published setting of all knobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,17 +61,6 @@ pub struct AdamConfig {
     pub beta2: f64,
     pub epsilon: f64,
     pub epsilon_form: EpsilonForm,
-}
-
-/// Distributions of the initial parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Initialisation {
-    /// Dense and transposed conv N(0, 0.02), conv N(0, 0.02) redrawn beyond 2 sigma, biases 0,
-    /// gamma 1, beta 0.
-    Paper,
-    /// PyTorch's defaults: weights and biases uniform within 1/sqrt(fan in), gamma 1, beta 0.
-    Torch,
 }
 
 /// A stretch of training at one learning rate.

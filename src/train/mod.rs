@@ -3,6 +3,6 @@
 mod convention;
 
 pub use convention::{
-    AdamConfig, Convention, EpsilonForm, FlipUnit, Initialisation, LabelFlip, Schedule, Segment,
-    StepConfig, UpdateOrder,
+    AdamConfig, Convention, EpsilonForm, FlipUnit, LabelFlip, Schedule, Segment, StepConfig,
+    UpdateOrder,
 };
