@@ -1,8 +1,11 @@
 //! Training: the step and its conventions, optimiser state, loop, checkpoints, metrics.
 
+pub mod checkpoint;
 mod config;
 mod convention;
+mod directory;
 pub mod resolve;
+mod restore;
 mod validate;
 
 pub use config::{
@@ -13,3 +16,5 @@ pub use convention::{
     AdamConfig, Convention, EpsilonForm, FlipUnit, LabelFlip, Schedule, Segment, StepConfig,
     UpdateOrder,
 };
+pub use directory::{Best, Choice, DirectoryError, Located, RunDirectory, locate};
+pub use restore::{Checkpoint, CheckpointFile, TrainedNetwork, Weights};
