@@ -4,8 +4,11 @@ pub mod checkpoint;
 mod config;
 mod convention;
 mod directory;
+mod metrics;
+mod progress;
 pub mod resolve;
 mod restore;
+mod signals;
 mod validate;
 
 pub use config::{
@@ -17,4 +20,7 @@ pub use convention::{
     UpdateOrder,
 };
 pub use directory::{Best, Choice, DirectoryError, Located, RunDirectory, locate};
+pub use metrics::{MetricsError, MetricsWriter};
+pub use progress::{Progress, duration};
 pub use restore::{Checkpoint, CheckpointFile, TrainedNetwork, Weights};
+pub use signals::Stop;
