@@ -4,6 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+/// How the names of unfinished files begin: a kill leaves one behind, safe to delete.
+pub const PARTIAL_PREFIX: &str = ".partial-";
+
 /// Writes `path` through a temporary file in the same directory, flushed to the disk and then
 /// renamed over `path`: a crash, a full disk or a kill at any moment leaves the old file or the
 /// new one, never a part of either.
@@ -19,7 +22,7 @@ pub fn write_atomic(
         _ => Path::new("."),
     };
     let mut temporary = tempfile::Builder::new()
-        .prefix(".partial-")
+        .prefix(PARTIAL_PREFIX)
         .tempfile_in(directory)?;
     let mut buffered = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
     write(&mut buffered)?;

@@ -5,10 +5,15 @@
 
 mod architecture;
 mod block;
+pub mod cost;
+mod initial;
 mod inventory;
 mod network;
+mod presets;
 
 pub use architecture::{Architecture, ArchitectureError, DenseNorm, LEAKY_SLOPE, PadLow};
 pub use block::{Activation, BatchNorm, Block, Linear, StridedLayer};
+pub use initial::{Initialisation, WhichNetwork, initial_parameters, initial_running};
 pub use inventory::{Field, Inventory, Parameter, TorchLayout};
 pub use network::{Network, discriminator, generator};
+pub use presets::Preset;

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backend::{AdamConfig, EpsilonForm, FlipUnit, LabelFlip};
+use crate::model::Initialisation;
 
 /// A published setting of all knobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,17 +24,6 @@ pub enum UpdateOrder {
     Simultaneous,
     /// The discriminator first; the generator's gradient then comes through the updated one.
     Alternating,
-}
-
-/// Distributions of the initial parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Initialisation {
-    /// Dense and transposed conv N(0, 0.02), conv N(0, 0.02) redrawn beyond 2 sigma, biases 0,
-    /// gamma 1, beta 0.
-    Paper,
-    /// PyTorch's defaults: weights and biases uniform within 1/sqrt(fan in), gamma 1, beta 0.
-    Torch,
 }
 
 /// A stretch of training at one learning rate.

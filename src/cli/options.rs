@@ -1,0 +1,274 @@
+//! Options that several commands share, each able to change the part of a configuration it is for.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::parse::{fractions, named, schedule};
+use cosmogan::model::{Architecture, DenseNorm, Initialisation, PadLow, Preset};
+use cosmogan::train::{
+    Config, Convention, DataConfig, DeviceChoice, EpsilonForm, FlipUnit, Precision, RunConfig,
+    Schedule, StepConfig, TransformChoice, UpdateOrder, resolve,
+};
+
+/// Puts a value that was given into its field.
+fn set<T: Clone>(field: &mut T, given: &Option<T>) {
+    if let Some(value) = given {
+        *field = value.clone();
+    }
+}
+
+/// What the networks are.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkArgs {
+    /// Pixels on a side of a map: a power of two
+    #[arg(long, value_name = "PIXELS")]
+    pub size: Option<usize>,
+    /// Channels of a map (1; 3 for dark matter, gas and energy of one slice)
+    #[arg(long, value_name = "N")]
+    pub channels: Option<usize>,
+    /// Strided layers of each network
+    #[arg(long, value_name = "N")]
+    pub layers: Option<usize>,
+    /// Filters of the layer next to the map; they double from layer to layer
+    #[arg(long, value_name = "FILTERS")]
+    pub base: Option<usize>,
+    /// Length of the latent vector
+    #[arg(long, value_name = "N")]
+    pub latent: Option<usize>,
+    /// Biases in the strided layers
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub conv_bias: Option<bool>,
+    /// A bias in the generator's dense layer
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub dense_bias: Option<bool>,
+    /// Batch norm behind the dense layer: per channel (paper) or per feature (thesis)
+    #[arg(long, value_name = "UNIT", value_parser = named::<DenseNorm>(&["channel", "feature"]))]
+    pub dense_norm: Option<DenseNorm>,
+    /// Padding before the first pixel: 1 (TensorFlow) or 2 (PyTorch)
+    #[arg(long, value_name = "PIXELS", value_parser = |text: &str| {
+        text.parse::<u8>().map_err(|e| e.to_string()).and_then(PadLow::try_from)
+    })]
+    pub pad_low: Option<PadLow>,
+}
+
+impl NetworkArgs {
+    /// Changes what was given.
+    pub fn apply(&self, architecture: &mut Architecture) {
+        set(&mut architecture.map_size, &self.size);
+        set(&mut architecture.channels, &self.channels);
+        set(&mut architecture.layers, &self.layers);
+        set(&mut architecture.base_filters, &self.base);
+        set(&mut architecture.latent, &self.latent);
+        set(&mut architecture.conv_bias, &self.conv_bias);
+        set(&mut architecture.dense_bias, &self.dense_bias);
+        set(&mut architecture.dense_norm, &self.dense_norm);
+        set(&mut architecture.pad_low, &self.pad_low);
+    }
+}
+
+/// Where the defaults come from.
+#[derive(Args, Clone, Debug, Default)]
+pub struct BaseArgs {
+    /// Named network and defaults to begin with [default: demo; for info paper-256]
+    #[arg(long, value_enum, help_heading = "Network")]
+    pub preset: Option<Preset>,
+    /// The training step of the paper's TensorFlow code or of its PyTorch variant [default: the
+    /// preset's]
+    #[arg(long, value_name = "NAME", help_heading = "Step",
+          value_parser = named::<Convention>(&["paper", "torch"]))]
+    pub convention: Option<Convention>,
+}
+
+/// What a training step does.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Step")]
+pub struct StepArgs {
+    /// Both updates from one forward pass, or the discriminator's first
+    #[arg(long, value_name = "ORDER",
+          value_parser = named::<UpdateOrder>(&["simultaneous", "alternating"]))]
+    pub update: Option<UpdateOrder>,
+    /// New latent vectors for the generator's half of an alternating step
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub fresh_latent: Option<bool>,
+    /// Probability that the discriminator's labels are swapped
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub flip_probability: Option<f64>,
+    /// What one draw swaps: the labels of the batch, or of one sample
+    #[arg(long, value_name = "UNIT", value_parser = named::<FlipUnit>(&["batch", "sample"]))]
+    pub flip_per: Option<FlipUnit>,
+    /// The discriminator's label of real maps is 1 minus this
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    pub label_smoothing: Option<f64>,
+    /// Learning rate of both networks: a number, or segments EPOCHS:RATE,EPOCHS:RATE,...
+    #[arg(long, value_name = "RATE", value_parser = schedule, allow_negative_numbers = true)]
+    pub rate: Option<Schedule>,
+    /// Learning rate of the generator alone
+    #[arg(long, value_name = "RATE", value_parser = schedule, allow_negative_numbers = true)]
+    pub generator_rate: Option<Schedule>,
+    /// Learning rate of the discriminator alone
+    #[arg(long, value_name = "RATE", value_parser = schedule, allow_negative_numbers = true)]
+    pub discriminator_rate: Option<Schedule>,
+    /// Adam's decay of the first moment
+    #[arg(long, value_name = "B", allow_negative_numbers = true)]
+    pub beta1: Option<f64>,
+    /// Adam's decay of the second moment
+    #[arg(long, value_name = "B", allow_negative_numbers = true)]
+    pub beta2: Option<f64>,
+    /// Adam's epsilon
+    #[arg(long, value_name = "E", allow_negative_numbers = true)]
+    pub epsilon: Option<f64>,
+    /// Where epsilon is added: outside the bias correction (TensorFlow), or to the corrected root
+    /// (PyTorch)
+    #[arg(long, value_name = "FORM",
+          value_parser = named::<EpsilonForm>(&["outside", "corrected"]))]
+    pub epsilon_form: Option<EpsilonForm>,
+    /// Initial weights: the paper's normal ones or PyTorch's uniform ones
+    #[arg(long, value_name = "NAME", value_parser = named::<Initialisation>(&["paper", "torch"]))]
+    pub init: Option<Initialisation>,
+    /// Leave out the last incomplete batch of an epoch
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub drop_last: Option<bool>,
+}
+
+impl StepArgs {
+    /// Changes what was given.
+    pub fn apply(&self, step: &mut StepConfig) {
+        set(&mut step.update, &self.update);
+        if self.update == Some(UpdateOrder::Simultaneous) {
+            // There is no second latent vector to be fresh: asking for the order is enough.
+            step.fresh_latent = false;
+        }
+        set(&mut step.fresh_latent, &self.fresh_latent);
+        set(&mut step.label_flip.probability, &self.flip_probability);
+        set(&mut step.label_flip.per, &self.flip_per);
+        set(&mut step.label_smoothing, &self.label_smoothing);
+        set(&mut step.generator_rate, &self.rate);
+        set(&mut step.discriminator_rate, &self.rate);
+        set(&mut step.generator_rate, &self.generator_rate);
+        set(&mut step.discriminator_rate, &self.discriminator_rate);
+        set(&mut step.adam.beta1, &self.beta1);
+        set(&mut step.adam.beta2, &self.beta2);
+        set(&mut step.adam.epsilon, &self.epsilon);
+        set(&mut step.adam.epsilon_form, &self.epsilon_form);
+        set(&mut step.initialisation, &self.init);
+        set(&mut step.drop_last, &self.drop_last);
+    }
+}
+
+/// Which maps, and what is done to them.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// .npy files, or directories of them [default: synthetic lognormal maps]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub data: Vec<PathBuf>,
+    /// How values are brought into the generator's range -1..1 [default: auto; none for the
+    /// paper's presets]
+    #[arg(long, value_name = "NAME", value_parser =
+          named::<TransformChoice>(&["auto", "none", "linear", "rational", "log"]))]
+    pub transform: Option<TransformChoice>,
+    /// Random crops of each map in an epoch
+    #[arg(long, value_name = "N")]
+    pub crops_per_parent: Option<usize>,
+    /// Turn and flip crops at random
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub augment: Option<bool>,
+    /// Shares of the maps for training, validation and test
+    #[arg(long, value_name = "A,B,C", value_parser = fractions, allow_negative_numbers = true)]
+    pub fractions: Option<[f64; 3]>,
+    /// Side of a crop in degrees, where it is known: the scale of power spectra
+    #[arg(long, value_name = "DEGREES", allow_negative_numbers = true)]
+    pub side_deg: Option<f64>,
+}
+
+impl DataArgs {
+    /// Changes what was given. Paths become absolute: the configuration outlives the directory
+    /// that the program was started in.
+    ///
+    /// # Errors
+    /// The current directory is unknown.
+    pub fn apply(&self, data: &mut DataConfig) -> std::io::Result<()> {
+        if !self.data.is_empty() {
+            let absolute = self.data.iter().map(std::path::absolute);
+            data.paths = absolute.collect::<Result<_, _>>()?;
+        }
+        set(&mut data.transform, &self.transform);
+        set(&mut data.crops_per_parent, &self.crops_per_parent);
+        set(&mut data.augment, &self.augment);
+        set(&mut data.fractions, &self.fractions);
+        if self.side_deg.is_some() {
+            data.side_deg = self.side_deg;
+        }
+        Ok(())
+    }
+}
+
+/// How long, on what, and how often something is written.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Run")]
+pub struct RunArgs {
+    /// Name of the run
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Steps of the whole run, resumed parts included
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Epochs of the whole run; with --steps too, the shorter counts
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u64>,
+    /// Real maps in a step, and as many generated ones
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Seed of all random numbers: the same one gives the same run
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Where to compute; auto takes a GPU if there is a usable one
+    #[arg(long, value_name = "NAME", value_parser = named::<DeviceChoice>(&["auto", "cpu"]))]
+    pub device: Option<DeviceChoice>,
+    /// Number format of activations
+    #[arg(long, value_name = "NAME", value_parser = named::<Precision>(&["f32"]))]
+    pub precision: Option<Precision>,
+    /// Steps between two lines of metrics
+    #[arg(long, value_name = "STEPS")]
+    pub log_every: Option<u64>,
+    /// Steps between two pictures of samples; 0: at the end only
+    #[arg(long, value_name = "STEPS")]
+    pub sample_every: Option<u64>,
+    /// Steps between two checkpoints; 0: at the end only
+    #[arg(long, value_name = "STEPS")]
+    pub checkpoint_every: Option<u64>,
+    /// Newest checkpoints that are kept; the best one is kept besides
+    #[arg(long, value_name = "N")]
+    pub keep: Option<usize>,
+    /// Steps between two validations; 0: at the end only
+    #[arg(long, value_name = "STEPS")]
+    pub validation_every: Option<u64>,
+    /// Maps that a validation compares
+    #[arg(long, value_name = "N")]
+    pub validation_maps: Option<usize>,
+    /// Decay per step of the moving average of the generator's weights
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
+    pub ema_decay: Option<f64>,
+}
+
+impl RunArgs {
+    /// Changes what was given.
+    pub fn apply(&self, config: &mut Config) {
+        set(&mut config.name, &self.name);
+        resolve::set_totals(config, self.steps, self.epochs);
+        let run: &mut RunConfig = &mut config.run;
+        set(&mut run.batch, &self.batch);
+        set(&mut run.seed, &self.seed);
+        set(&mut run.device, &self.device);
+        set(&mut run.precision, &self.precision);
+        set(&mut run.log_every, &self.log_every);
+        set(&mut run.sample_every, &self.sample_every);
+        set(&mut run.checkpoint_every, &self.checkpoint_every);
+        set(&mut run.keep, &self.keep);
+        set(&mut run.validation_every, &self.validation_every);
+        set(&mut run.validation_maps, &self.validation_maps);
+        set(&mut run.ema_decay, &self.ema_decay);
+    }
+}

@@ -1,0 +1,233 @@
+//! The configuration of a run: every choice that its result depends on, as one TOML file.
+//!
+//! [`Config::of_preset`] gives the defaults, [`resolve`](super::resolve) lays files over them, and
+//! the command line has the last word. What a run resolved to is kept in its directory and can be
+//! given back as `--config`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Convention, StepConfig};
+use crate::model::{Architecture, ArchitectureError, Preset};
+
+/// A whole run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Names the run directory, `runs/<name>`, where no other is given.
+    pub name: String,
+    /// Where the defaults came from. The fields below are what counts.
+    pub preset: Preset,
+    /// Where the step's defaults came from. The fields of `step` are what counts.
+    pub convention: Convention,
+    pub architecture: Architecture,
+    pub step: StepConfig,
+    pub run: RunConfig,
+    pub data: DataConfig,
+}
+
+/// How long, on what, and how often something is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Real maps in a step, and as many generated ones.
+    pub batch: usize,
+    pub seed: u64,
+    /// Steps of the whole run, resumed parts included. With `epochs` given too, the shorter counts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub steps: Option<u64>,
+    /// Epochs of the whole run, resumed parts included.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub epochs: Option<u64>,
+    pub device: DeviceChoice,
+    pub precision: Precision,
+    /// Steps from one metrics line to the next.
+    pub log_every: u64,
+    /// Steps from one grid of samples to the next; 0 for the last step only.
+    pub sample_every: u64,
+    /// Steps from one checkpoint to the next; 0 for the last step only.
+    pub checkpoint_every: u64,
+    /// Checkpoints that are kept: the newest, and the best besides.
+    pub keep: usize,
+    /// Steps from one validation to the next; 0 for the last step only.
+    pub validation_every: u64,
+    /// Real and generated maps that a validation compares.
+    pub validation_maps: usize,
+    /// Decay of the moving average of the generator's weights, per step; 0 follows the weights.
+    pub ema_decay: f64,
+}
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// CUDA where it is usable, else the CPU.
+    Auto,
+    Cpu,
+}
+
+/// Number format of activations. Weights, moments and statistics are always f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    F32,
+}
+
+/// Which maps, and what is done to them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// `.npy` files, or directories of them. None: synthetic lognormal maps.
+    pub paths: Vec<PathBuf>,
+    /// Random crops of each parent map in an epoch.
+    pub crops_per_parent: usize,
+    /// Whether crops are turned by quarter turns and flipped at random.
+    pub augment: bool,
+    /// Shares of the parent maps for training, validation and test: they sum to 1.
+    pub fractions: [f64; 3],
+    /// The transform that is asked for; what was fitted is kept in checkpoints.
+    pub transform: TransformChoice,
+    /// Side of a crop in degrees, where it is known: the scale of power spectra.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub side_deg: Option<f64>,
+}
+
+/// How map values are brought into tanh's range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransformChoice {
+    /// One that keeps the training maximum below 0.95.
+    Auto,
+    /// The values as they are.
+    None,
+    /// Scale and offset.
+    Linear,
+    /// s(x) = 2x/(x+a) - 1 (Tamosiunas et al. 2020).
+    Rational,
+    Log,
+}
+
+/// A configuration that cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{field} is {value}; {expected}")]
+    Field {
+        field: String,
+        value: String,
+        expected: &'static str,
+    },
+    #[error("[architecture] cannot be built: {0}")]
+    Architecture(#[from] ArchitectureError),
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the configuration {} is not valid: {source}", path.display())]
+    Parse {
+        path: PathBuf,
+        // Boxed: with its copy of the text it is far larger than the other errors.
+        source: Box<toml::de::Error>,
+    },
+    #[error(
+        "--{field} {asked} contradicts {field} = \"{given}\" in {}; leave one of them out",
+        path.display()
+    )]
+    Contradiction {
+        field: &'static str,
+        asked: String,
+        given: String,
+        path: PathBuf,
+    },
+    #[error(
+        "{field} is {run} in the run that is resumed, but {asked} is asked for; only the totals \
+         (steps, epochs), how often something is written, and the device may change. Leave it out, \
+         or start a new run"
+    )]
+    Resume {
+        field: String,
+        run: String,
+        asked: String,
+    },
+    #[error("the configuration cannot be written as TOML: {0}")]
+    Write(#[from] toml::ser::Error),
+}
+
+impl Config {
+    /// The defaults of `preset`, with the step of `convention` (the preset's own if `None`).
+    pub fn of_preset(preset: Preset, convention: Option<Convention>) -> Self {
+        let convention = convention.unwrap_or(default_convention(preset));
+        let demo = preset == Preset::Demo;
+        let cadence = if demo { 250 } else { 1000 };
+        let (steps, epochs) = match (preset, convention) {
+            (Preset::Demo, _) => (Some(2000), None),
+            (_, Convention::Paper) => (None, Some(45)),
+            (_, Convention::Torch) => (None, Some(50)),
+        };
+        Self {
+            name: preset.name().to_owned(),
+            preset,
+            convention,
+            architecture: preset.architecture(),
+            step: convention.step(),
+            run: RunConfig {
+                batch: preset.batch(),
+                seed: 1,
+                steps,
+                epochs,
+                device: DeviceChoice::Auto,
+                precision: Precision::F32,
+                log_every: 10,
+                sample_every: cadence,
+                checkpoint_every: cadence,
+                keep: 3,
+                validation_every: cadence,
+                validation_maps: if demo { 256 } else { 1024 },
+                ema_decay: if demo { 0.99 } else { 0.999 },
+            },
+            data: DataConfig {
+                paths: Vec::new(),
+                crops_per_parent: 200,
+                augment: true,
+                fractions: [0.7, 0.15, 0.15],
+                transform: if preset.is_of_the_paper() {
+                    TransformChoice::None
+                } else {
+                    TransformChoice::Auto
+                },
+                side_deg: None,
+            },
+        }
+    }
+
+    /// The configuration as TOML, to be read back with [`resolve::load`](super::resolve::load).
+    ///
+    /// # Errors
+    /// A value that TOML cannot hold.
+    pub fn to_toml(&self) -> Result<String, ConfigError> {
+        Ok(toml::to_string(self)?)
+    }
+
+    /// Steps of the whole run when an epoch has `steps_per_epoch`: the shorter of the two totals.
+    pub fn total_steps(&self, steps_per_epoch: u64) -> u64 {
+        let by_epochs = self
+            .run
+            .epochs
+            .map(|epochs| epochs.saturating_mul(steps_per_epoch));
+        self.run
+            .steps
+            .into_iter()
+            .chain(by_epochs)
+            .min()
+            .unwrap_or(0)
+    }
+}
+
+/// The convention that goes with a preset where none is asked for.
+pub fn default_convention(preset: Preset) -> Convention {
+    match preset {
+        Preset::Thesis256 => Convention::Torch,
+        _ => Convention::Paper,
+    }
+}

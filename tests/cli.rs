@@ -1,0 +1,146 @@
+//! The program as a user meets it: output, exit statuses, and what it says to wrong input.
+
+use std::process::{Command, Stdio};
+
+use assert_cmd::cargo::CommandCargoExt;
+
+struct Outcome {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn program() -> Command {
+    Command::cargo_bin("cosmogan").unwrap()
+}
+
+fn cosmogan(words: &[&str]) -> Outcome {
+    let output = program().args(words).output().unwrap();
+    Outcome {
+        status: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn alone_and_with_help_it_shows_its_commands_and_examples() {
+    for words in [&[][..], &["--help"], &["-h"]] {
+        let outcome = cosmogan(words);
+        assert_eq!(outcome.status, Some(0), "{words:?}");
+        for expected in [
+            "Usage: cosmogan",
+            "train",
+            "generate",
+            "info",
+            "bench",
+            "Examples:",
+        ] {
+            assert!(outcome.stdout.contains(expected), "{words:?}: {expected}");
+        }
+    }
+}
+
+#[test]
+fn the_help_of_train_is_grouped_by_headings() {
+    let help = cosmogan(&["train", "--help"]).stdout;
+    for heading in ["Data:", "Network:", "Step:", "Run:"] {
+        assert!(help.lines().any(|line| line == heading), "{heading}");
+    }
+}
+
+#[test]
+fn info_prints_the_papers_exact_counts() {
+    let outcome = cosmogan(&["info", "--preset", "paper-256"]);
+    assert_eq!(outcome.status, Some(0));
+    for count in [
+        "8,519,680 + 1,024",
+        "12,824,449",
+        "3,277,312 + 1,024",
+        "4,436,225",
+    ] {
+        assert!(outcome.stdout.contains(count), "{count}");
+    }
+}
+
+#[test]
+fn info_as_json_has_counts_layers_and_flop() {
+    for (preset, g, d) in [
+        ("paper-256", 12_824_449, 4_436_225),
+        ("thesis-256", 17_672_640, 4_435_265),
+    ] {
+        let outcome = cosmogan(&["info", "--json", "--preset", preset]);
+        let info: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+        assert_eq!(info["generator"]["parameters"], g);
+        assert_eq!(info["discriminator"]["parameters"], d);
+        assert_eq!(info["generator"]["layers"].as_array().unwrap().len(), 5);
+        assert!(info["step_flop"].as_u64().unwrap() > 3_200_000_000_000);
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    for words in [&["info"][..], &["info", "--json"], &[]] {
+        let mut child = program()
+            .args(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr, "", "{words:?}");
+        assert_eq!(output.status.code(), Some(0), "{words:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_and_wrong_input_have_their_own_exit_statuses() {
+    let usage = cosmogan(&["train", "--no-such-option"]);
+    assert_eq!(usage.status, Some(2));
+    let both = cosmogan(&["generate", "--checkpoint", "x", "--out", "a.npy"]);
+    assert_eq!(both.status, Some(2), "neither --count nor --latents");
+    let ending = cosmogan(&[
+        "generate",
+        "--checkpoint",
+        "x",
+        "--count",
+        "1",
+        "--out",
+        "a",
+    ]);
+    assert_eq!(ending.status, Some(2));
+    assert!(ending.stderr.contains(".npy (values) or .png"));
+    let input = cosmogan(&["info", "--size", "100"]);
+    assert_eq!(input.status, Some(1));
+    assert!(input.stderr.starts_with("error: "), "{}", input.stderr);
+    assert!(
+        input
+            .stderr
+            .contains("map_size is 100; it must be a power of two")
+    );
+    assert_eq!(input.stdout, "");
+}
+
+#[test]
+fn a_missing_or_foreign_checkpoint_is_told_as_such() {
+    let words = |checkpoint| {
+        let words = ["generate", "--count", "1", "--out", "a.npy", "--checkpoint"];
+        [&words[..], &[checkpoint]].concat()
+    };
+    let missing = cosmogan(&words("no/such/run"));
+    assert_eq!(missing.status, Some(1));
+    assert!(missing.stderr.contains("no/such/run does not exist"));
+    let directory = tempfile::tempdir().unwrap();
+    let empty = cosmogan(&words(directory.path().to_str().unwrap()));
+    assert!(
+        empty.stderr.contains("holds no checkpoint"),
+        "{}",
+        empty.stderr
+    );
+    let file = directory.path().join("a.npy");
+    std::fs::write(&file, b"\x93NUMPY\x01\x00 something else").unwrap();
+    let foreign = cosmogan(&words(file.to_str().unwrap()));
+    assert!(foreign.stderr.contains("is not a safetensors file"));
+}
