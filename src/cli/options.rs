@@ -184,15 +184,17 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// Changes what was given. Paths become absolute: the configuration outlives the directory
-    /// that the program was started in.
+    /// Changes what was given, and makes all paths absolute: the configuration outlives the
+    /// directory that the program was started in.
     ///
     /// # Errors
-    /// The current directory is unknown.
+    /// The current directory is unknown, or a path is empty.
     pub fn apply(&self, data: &mut DataConfig) -> std::io::Result<()> {
         if !self.data.is_empty() {
-            let absolute = self.data.iter().map(std::path::absolute);
-            data.paths = absolute.collect::<Result<_, _>>()?;
+            data.paths.clone_from(&self.data);
+        }
+        for path in &mut data.paths {
+            *path = std::path::absolute(&*path)?;
         }
         set(&mut data.transform, &self.transform);
         set(&mut data.crops_per_parent, &self.crops_per_parent);

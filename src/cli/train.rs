@@ -88,7 +88,7 @@ impl TrainArgs {
         self.network.apply(&mut config.architecture);
         self.step.apply(&mut config.step);
         let data = self.data.apply(&mut config.data);
-        data.context("cannot make the paths of --data absolute")?;
+        data.context("cannot make the paths of data.paths absolute")?;
         self.run.apply(config);
         Ok(())
     }

@@ -99,7 +99,7 @@ impl CheckpointFile {
         file.read_exact(&mut header).map_err(io)?;
         let metadata: Metadata =
             serde_json::from_slice(&header).map_err(|error| not_safetensors(error.to_string()))?;
-        let expected = data_start + metadata.data_len() as u64;
+        let expected = data_start.saturating_add(metadata.data_len() as u64);
         if found != expected {
             return Err(CheckpointError::Length {
                 path: path.to_owned(),
