@@ -125,7 +125,7 @@ pub struct Adam {
 }
 
 /// The numbers that change from step to step.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StepScalars {
     pub seed: u64,
     /// 1 for the first step: Adam's t, and the step of the random streams.

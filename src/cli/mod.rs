@@ -1,10 +1,12 @@
 //! The command line: one file a subcommand, each an argument struct and a `run`.
 
 mod bench;
+mod device;
 mod generate;
 mod info;
 mod options;
 mod parse;
+mod progress;
 mod train;
 
 use std::io::{self, Write};
@@ -66,6 +68,11 @@ fn print_help() -> anyhow::Result<()> {
     let help = Cli::command().render_help();
     write!(io::stdout(), "{help}")?;
     Ok(())
+}
+
+/// Prints a line. A reader that has gone is no reason to stop a run.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 
 use super::options::{BaseArgs, DataArgs, NetworkArgs, RunArgs, StepArgs};
-use cosmogan::train::{Config, RunDirectory, resolve};
+use super::progress::CountBar;
+use super::say;
+use cosmogan::backend::Cpu;
+use cosmogan::train::{Config, Outcome, Run, RunDirectory, Stop, resolve};
 
 /// Train a generator, on your maps or on synthetic ones
 ///
@@ -96,13 +99,75 @@ impl TrainArgs {
 
 /// Runs the command.
 pub fn run(arguments: &TrainArgs) -> Result<()> {
-    let plan = arguments.plan()?;
-    let from = match plan.start {
-        Start::New { out: Some(out) } => format!("a new run in {}", out.display()),
-        Start::New { out: None } => format!("a new run named {}", plan.config.name),
-        Start::Resume(run) => format!("the run in {}", run.root().display()),
+    let TrainPlan { config, start } = arguments.plan()?;
+    let (directory, resumed) = match start {
+        Start::New { out } => (RunDirectory::create(out.as_deref(), &config.name)?, false),
+        Start::Resume(directory) => (directory, true),
     };
-    bail!("{from} is well described, but this build cannot train yet")
+    let stop = Stop::install().context("cannot listen for Ctrl-C")?;
+    let bar = CountBar::new("making synthetic maps");
+    let run = Run::open(config, directory, resumed, &|done, total| {
+        bar.show(done, total)
+    })?;
+    bar.finish();
+    say_beginning(&run);
+    let root = run.directory.root().display().to_string();
+    match run.train(Cpu::<f32>::new, &stop)? {
+        Outcome::Stopped { signal, step } => say(&format!(
+            "stopped by {signal}: step {step} is saved; go on with\n  \
+             cosmogan train --resume {root}"
+        )),
+        Outcome::Finished { offered, report } => {
+            for line in report.lines() {
+                say(&format!("{line}"));
+            }
+            say(&format!("offered: {}", offered.display()));
+            say(&format!(
+                "pictures and numbers: {root}/samples.png, comparison.png, summary.json"
+            ));
+            say(&format!(
+                "next: cosmogan generate --checkpoint {root} --count 16 --out maps.png"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The first lines: what was chosen, and why.
+fn say_beginning(run: &Run) {
+    let config = &run.config;
+    let architecture = &config.architecture;
+    let per_epoch = run.steps_per_epoch();
+    let total = config.total_steps(per_epoch);
+    say(&format!(
+        "preset {}, {size}x{size} maps; device {}; precision f32; transform {}",
+        config.preset,
+        super::device::describe(config.run.device),
+        run.dataset.training.transform(),
+        size = architecture.map_size,
+    ));
+    let data = &run.dataset.description;
+    let parents = &data.parents;
+    say(&format!(
+        "maps: {}; {} train, {} validate, {} test",
+        data.source, parents.train, parents.validation, parents.test
+    ));
+    if data.side_deg.is_none() {
+        say(&format!(
+            "the maps' angle is unknown (--side-deg gives it): l is as for 1 degree a side"
+        ));
+    }
+    let from = match &run.checkpoint {
+        Some(checkpoint) => format!("from step {} ", checkpoint.description.step),
+        None => String::new(),
+    };
+    say(&format!(
+        "training {from}to step {total} ({:.1} epochs), batch {}, seed {}, into {}",
+        total as f64 / per_epoch as f64,
+        config.run.batch,
+        config.run.seed,
+        run.directory.root().display()
+    ));
 }
 
 #[cfg(test)]

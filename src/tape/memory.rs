@@ -10,7 +10,7 @@ const ALIGNMENT: usize = 32;
 const SYMBOLIC: usize = 1 << 48;
 
 /// What a network keeps from step to step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct NetworkMemory {
     /// Trained parameters, in the order of the inventory.
     pub parameters: View,

@@ -1,0 +1,13 @@
+//! What a choice of device comes to on this machine.
+
+use cosmogan::train::DeviceChoice;
+
+/// The device that serves, and why, for the first line of output.
+pub fn describe(choice: DeviceChoice) -> String {
+    let threads = rayon::current_num_threads();
+    let why = match choice {
+        DeviceChoice::Auto => "auto: this version has no CUDA engine",
+        DeviceChoice::Cpu => "as asked",
+    };
+    format!("CPU, {threads} threads ({why})")
+}

@@ -1,0 +1,174 @@
+//! From a configuration to maps: opened or made, checked, split, transformed, ready to be drawn.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::{Config, TransformChoice};
+use crate::data::{
+    DataError, Fractions, HeldOutSet, Maps, Sampling, ScannedMaps, Split, SplitSummary, Statistics,
+    SyntheticSet, TrainingSet, Transform, TransformKind, cache_directory,
+};
+
+/// The maps of a run.
+pub struct Dataset {
+    pub training: TrainingSet,
+    /// Real maps that choose the checkpoint.
+    pub validation: HeldOutSet,
+    /// Real maps that the result is reported on.
+    pub test: HeldOutSet,
+    pub description: DataDescription,
+}
+
+/// What a checkpoint says of the maps that it was trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataDescription {
+    /// Where they came from.
+    pub source: String,
+    /// Parent maps in each part.
+    pub parents: SplitSummary,
+    /// Of the training parents.
+    pub training: Statistics,
+    /// Side of the network's map in degrees, where it is known.
+    pub side_deg: Option<f64>,
+}
+
+impl DataDescription {
+    /// Side of the network's map in degrees for spectra; 1 where it is unknown, which shifts the
+    /// axis of l and changes no ratio.
+    pub fn angle_deg(&self) -> f64 {
+        self.side_deg.unwrap_or(1.0)
+    }
+}
+
+/// Maps that cannot be trained on.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(
+        "architecture.channels is {0}, but maps are read with one channel; \
+         train with channels = 1"
+    )]
+    Channels(usize),
+    #[error(
+        "an epoch has {epoch} maps, fewer than a batch of {batch}; \
+         lower run.batch, raise data.crops_per_parent or give more maps"
+    )]
+    ShortEpoch { epoch: usize, batch: usize },
+}
+
+impl Dataset {
+    /// Opens the maps of `config`, or the synthetic ones where it names none. The transform is
+    /// `fitted`, that of a run which is resumed, or is fitted to the training maps here.
+    /// `progress(done, total)` is called while synthetic maps are made.
+    ///
+    /// # Errors
+    /// Maps that cannot be read or made, too few of them, or a transform that does not suit them.
+    pub fn open(
+        config: &Config,
+        fitted: Option<Transform>,
+        progress: &dyn Fn(usize, usize),
+    ) -> Result<Self, DatasetError> {
+        let size = config.architecture.map_size;
+        if config.architecture.channels != 1 {
+            return Err(DatasetError::Channels(config.architecture.channels));
+        }
+        let (maps, source, side_deg) = open_maps(config, progress)?;
+        maps.require_side(size)?;
+        let scanned = ScannedMaps::scan(&maps)?;
+        let [train, validation, test] = config.data.fractions;
+        let fractions = Fractions {
+            train,
+            validation,
+            test,
+        };
+        let seed = config.run.seed;
+        let split = Split::by_parent(maps.len(), fractions, seed)?;
+        let training = scanned.of(&split.train);
+        let transform = match fitted {
+            Some(transform) => transform,
+            None => fit(config.data.transform, &training)?,
+        };
+        transform.check()?;
+        let maps = Arc::new(maps);
+        let sampling = Sampling {
+            map_size: size,
+            augment: config.data.augment,
+            crops_per_parent: config.data.crops_per_parent,
+            seed,
+        };
+        let description = DataDescription {
+            source,
+            parents: split.summary(),
+            training,
+            side_deg,
+        };
+        let held_out = |parents: &[usize]| {
+            let count = config.run.validation_maps;
+            HeldOutSet::new(Arc::clone(&maps), parents, transform, size, count, seed)
+        };
+        let dataset = Self {
+            validation: held_out(&split.validation)?,
+            test: held_out(&split.test)?,
+            training: TrainingSet::new(Arc::clone(&maps), &split.train, transform, sampling)?,
+            description,
+        };
+        let (epoch, batch) = (dataset.training.epoch_len(), config.run.batch);
+        if config.step.drop_last && epoch < batch {
+            return Err(DatasetError::ShortEpoch { epoch, batch });
+        }
+        Ok(dataset)
+    }
+}
+
+/// The maps, where they come from, and the side of the network's map in degrees.
+fn open_maps(
+    config: &Config,
+    progress: &dyn Fn(usize, usize),
+) -> Result<(Maps, String, Option<f64>), DataError> {
+    let data = &config.data;
+    if data.paths.is_empty() {
+        let size = config.architecture.map_size;
+        // One set for all seeds: the cache holds it once, and runs differ by what they draw.
+        let set = SyntheticSet::for_map_size(size, 1);
+        let made = set.open_or_make(&cache_directory(), progress)?;
+        let side = set.side_deg * size as f64 / set.pixels as f64;
+        let source = format!(
+            "{} synthetic lognormal maps of the paper's cosmology, {}x{} pixels, {:.3} degrees \
+             a side ({} {})",
+            set.maps,
+            set.pixels,
+            set.pixels,
+            set.side_deg,
+            if made.reused {
+                "found in"
+            } else {
+                "made and kept in"
+            },
+            made.path.display(),
+        );
+        return Ok((made.maps, source, data.side_deg.or(Some(side))));
+    }
+    let maps = Maps::open(&data.paths)?;
+    let (smallest, largest) = maps.sides();
+    let sides = if smallest == largest {
+        format!("{largest}x{largest}")
+    } else {
+        format!("{smallest}x{smallest} to {largest}x{largest}")
+    };
+    let (count, files) = (maps.len(), maps.files());
+    let source = format!("{count} maps of {sides} pixels in {files} files");
+    Ok((maps, source, data.side_deg))
+}
+
+fn fit(choice: TransformChoice, training: &Statistics) -> Result<Transform, DataError> {
+    let kind = match choice {
+        TransformChoice::Auto => return Transform::fit_default(training),
+        TransformChoice::None => TransformKind::None,
+        TransformChoice::Linear => TransformKind::Linear,
+        TransformChoice::Rational => TransformKind::Rational,
+        TransformChoice::Log => TransformKind::Log,
+    };
+    Transform::fit(kind, training)
+}

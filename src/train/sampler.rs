@@ -1,0 +1,126 @@
+//! A generator at work: latent vectors to maps, batch by batch, with running statistics.
+
+use std::sync::Arc;
+
+use super::restore::Weights;
+use super::step::Players;
+use crate::backend::{Backend, BackendError, StepScalars, View};
+use crate::model::{Architecture, discriminator, generator};
+use crate::rng::{Philox, Stream};
+use crate::tape::{Mode, NetworkMemory, Player, Program};
+
+/// Runs a generator whose weights lie in a backend's arena.
+pub struct Sampler {
+    program: Program,
+    latent: View,
+    output: View,
+    batch: usize,
+    latent_len: usize,
+    map_len: usize,
+}
+
+/// Latent vectors `[count, latent]`: vector `i` depends on the seed, the stream and `i` only.
+pub fn latents(seed: u64, stream: Stream, first: u64, count: usize, latent: usize) -> Vec<f32> {
+    let mut values = vec![0.0; count * latent];
+    for (index, vector) in values.chunks_exact_mut(latent).enumerate() {
+        Philox::new(seed, stream, first + index as u64).fill_normal(vector);
+    }
+    values
+}
+
+impl Sampler {
+    /// Records a forward pass of the generator with the weights in `memory`, `batch` maps at a
+    /// time, behind the memory of `players`.
+    pub fn new(players: &Players, memory: &NetworkMemory, batch: usize) -> Self {
+        let mut tape = players.tape();
+        let network = &players.generator;
+        let input = tape.input(batch * network.input_len());
+        let pass = tape.forward(Player::Generator, memory, Mode::Infer, batch, input, None);
+        tape.keep(pass.output);
+        let program = tape.plan();
+        Self {
+            latent: program.resolve(input),
+            output: program.resolve(pass.output),
+            program,
+            batch,
+            latent_len: network.input_len(),
+            map_len: network.output_len(),
+        }
+    }
+
+    /// Values that the arena must hold.
+    pub fn arena_len(&self) -> usize {
+        self.program.arena_len()
+    }
+
+    /// Maps at a time.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Values of a map.
+    pub fn map_len(&self) -> usize {
+        self.map_len
+    }
+
+    /// One batch: `latents` `[n, latent]` with n up to the batch size, to `maps` `[n, S, S, C]` in
+    /// the generator's range (-1, 1). Overwrites whatever tape ran last.
+    pub fn run(&self, backend: &mut impl Backend, latents: &[f32], maps: &mut [f32]) {
+        // What an earlier batch left behind the last latent vector is computed and not read.
+        backend.upload(self.latent.part(0, latents.len()), latents);
+        self.program.run(backend, &StepScalars::default());
+        backend.download(self.output.part(0, maps.len()), maps);
+    }
+
+    /// Any number of latent vectors `[n, latent]` to maps `[n, S, S, C]`.
+    pub fn run_all(&self, backend: &mut impl Backend, latents: &[f32]) -> Vec<f32> {
+        let count = latents.len() / self.latent_len;
+        let mut maps = vec![0.0; count * self.map_len];
+        let batches = latents.chunks(self.batch * self.latent_len);
+        for (latents, maps) in batches.zip(maps.chunks_mut(self.batch * self.map_len)) {
+            self.run(backend, latents, maps);
+        }
+        maps
+    }
+}
+
+/// A generator alone, loaded for generating.
+pub struct LoadedGenerator<B> {
+    pub backend: B,
+    pub sampler: Sampler,
+    pub latent: usize,
+}
+
+impl<B: Backend> LoadedGenerator<B> {
+    /// Loads `weights` for `batch` maps at a time.
+    ///
+    /// # Errors
+    /// Not enough memory.
+    pub fn new(
+        mut backend: B,
+        architecture: &Architecture,
+        weights: &Weights,
+        batch: usize,
+    ) -> Result<Self, BackendError> {
+        let network = generator(architecture);
+        let mut end = 0;
+        let memory = NetworkMemory::place(&network, false, &mut end);
+        let players = Players {
+            generator: Arc::new(network),
+            discriminator: Arc::new(discriminator(architecture)),
+            generator_memory: memory,
+            discriminator_memory: NetworkMemory::default(),
+            average_memory: memory,
+            end,
+        };
+        let sampler = Sampler::new(&players, &memory, batch);
+        backend.reserve(sampler.arena_len())?;
+        backend.upload(memory.parameters, &weights.parameters);
+        backend.upload(memory.running, &weights.running);
+        Ok(Self {
+            backend,
+            sampler,
+            latent: architecture.latent,
+        })
+    }
+}

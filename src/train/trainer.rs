@@ -1,0 +1,247 @@
+//! The state of a training run on a backend: both networks, their optimisers, the average.
+
+use std::path::Path;
+
+use super::checkpoint::{self, AdamSteps, CheckpointError, Description, NetworkState, Snapshot};
+use super::config::Config;
+use super::restore::{Checkpoint, TrainedNetwork};
+use super::sampler::Sampler;
+use super::step::{Options, Players, StepProgram};
+use crate::backend::{Backend, BackendError, StepScalars, View};
+use crate::model::{
+    Network, WhichNetwork, discriminator, generator, initial_parameters, initial_running,
+};
+use crate::tape::NetworkMemory;
+
+/// Losses of one step.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Losses {
+    /// Of the discriminator: on real maps plus on generated ones.
+    pub d_loss: f64,
+    pub d_loss_real: f64,
+    pub d_loss_fake: f64,
+    /// Of the generator.
+    pub g_loss: f64,
+}
+
+impl Losses {
+    /// Whether training can go on from here.
+    pub fn are_finite(&self) -> bool {
+        self.d_loss.is_finite() && self.g_loss.is_finite()
+    }
+}
+
+/// Two networks in training.
+pub struct Trainer<B> {
+    backend: B,
+    players: Players,
+    /// Planned steps by batch size: the usual one, and that of an epoch's last batch.
+    programs: Vec<(usize, StepProgram)>,
+    sampler: Sampler,
+    step: u64,
+    seed: u64,
+    average_decay: f64,
+    step_config: super::StepConfig,
+}
+
+impl<B: Backend> Trainer<B> {
+    /// Two networks with their initial parameters.
+    ///
+    /// # Errors
+    /// Not enough memory.
+    pub fn new(backend: B, config: &Config) -> Result<Self, BackendError> {
+        let mut trainer = Self::empty(backend, config)?;
+        let Players {
+            generator,
+            discriminator,
+            generator_memory,
+            discriminator_memory,
+            average_memory,
+            ..
+        } = trainer.players.clone();
+        let start = |network: &Network, which| {
+            let how = config.step.initialisation;
+            let parameters = initial_parameters(network, how, config.run.seed, which);
+            (parameters, initial_running(network))
+        };
+        let g = start(&generator, WhichNetwork::Generator);
+        let d = start(&discriminator, WhichNetwork::Discriminator);
+        trainer.load(&generator_memory, &g.0, &g.1);
+        trainer.load(&average_memory, &g.0, &g.1);
+        trainer.load(&discriminator_memory, &d.0, &d.1);
+        for memory in [generator_memory, discriminator_memory] {
+            trainer.load_moments(&memory, &vec![0.0; memory.first_moment.len], None);
+        }
+        Ok(trainer)
+    }
+
+    /// The networks as `checkpoint` holds them.
+    ///
+    /// # Errors
+    /// Not enough memory.
+    pub fn resume(
+        backend: B,
+        config: &Config,
+        checkpoint: &Checkpoint,
+    ) -> Result<Self, BackendError> {
+        let mut trainer = Self::empty(backend, config)?;
+        let Players {
+            generator_memory,
+            discriminator_memory,
+            average_memory,
+            ..
+        } = trainer.players;
+        let mut load = |memory: &NetworkMemory, network: &TrainedNetwork| {
+            let weights = &network.weights;
+            trainer.load(memory, &weights.parameters, &weights.running);
+            trainer.load_moments(memory, &network.m, Some(&network.v));
+        };
+        load(&generator_memory, &checkpoint.generator);
+        load(&discriminator_memory, &checkpoint.discriminator);
+        let average = &checkpoint.generator_ema;
+        trainer.load(&average_memory, &average.parameters, &average.running);
+        trainer.step = checkpoint.description.step;
+        Ok(trainer)
+    }
+
+    fn empty(mut backend: B, config: &Config) -> Result<Self, BackendError> {
+        let architecture = &config.architecture;
+        let players = Players::place(generator(architecture), discriminator(architecture));
+        let sampler = Sampler::new(&players, &players.average_memory, config.run.batch);
+        backend.reserve(sampler.arena_len())?;
+        let mut trainer = Self {
+            backend,
+            players,
+            programs: Vec::new(),
+            sampler,
+            step: 0,
+            seed: config.run.seed,
+            average_decay: config.run.ema_decay,
+            step_config: config.step.clone(),
+        };
+        trainer.program(config.run.batch)?;
+        Ok(trainer)
+    }
+
+    fn load(&mut self, memory: &NetworkMemory, parameters: &[f32], running: &[f32]) {
+        self.backend.upload(memory.parameters, parameters);
+        self.backend.upload(memory.running, running);
+    }
+
+    fn load_moments(&mut self, memory: &NetworkMemory, first: &[f32], second: Option<&[f32]>) {
+        self.backend.upload(memory.first_moment, first);
+        self.backend
+            .upload(memory.second_moment, second.unwrap_or(first));
+    }
+
+    /// The index of the planned step for `batch`, recorded now if this is its first use.
+    fn program(&mut self, batch: usize) -> Result<usize, BackendError> {
+        if let Some(index) = self.programs.iter().position(|(b, _)| *b == batch) {
+            return Ok(index);
+        }
+        let options = Options::default();
+        let step = StepProgram::new(&self.players, &self.step_config, batch, options);
+        self.backend.reserve(step.program.arena_len())?;
+        self.programs.push((batch, step));
+        Ok(self.programs.len() - 1)
+    }
+
+    /// Steps done.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Makes one step on `real` `[batch, S, S, C]` in the generator's range; `epochs` done (with
+    /// fractions) set the learning rates.
+    ///
+    /// # Errors
+    /// Not enough memory for a batch size that was not met before.
+    pub fn train(&mut self, real: &[f32], epochs: f64) -> Result<Losses, BackendError> {
+        let batch = real.len() / self.players.discriminator.input_len();
+        let index = self.program(batch)?;
+        let step = &self.programs[index].1;
+        self.backend.upload(step.real, real);
+        // At first the average follows faster than its decay allows: it would else remember the
+        // initial weights for long.
+        let done = self.step as f64;
+        let scalars = StepScalars {
+            seed: self.seed,
+            step: self.step + 1,
+            generator_rate: self.step_config.generator_rate.rate_at(epochs),
+            discriminator_rate: self.step_config.discriminator_rate.rate_at(epochs),
+            average_decay: self.average_decay.min((1.0 + done) / (10.0 + done)),
+        };
+        step.program.run(&mut self.backend, &scalars);
+        let mut losses = [0.0f32; 3];
+        self.backend.download(step.losses, &mut losses);
+        self.step += 1;
+        let [real, fake, generator] = losses.map(f64::from);
+        Ok(Losses {
+            d_loss: real + fake,
+            d_loss_real: real,
+            d_loss_fake: fake,
+            g_loss: generator,
+        })
+    }
+
+    /// Maps `[n, S, S, C]` in the generator's range that the averaged generator makes of
+    /// `latents` `[n, latent]`.
+    pub fn sample(&mut self, latents: &[f32]) -> Vec<f32> {
+        self.sampler.run_all(&mut self.backend, latents)
+    }
+
+    /// Writes a checkpoint. `describe` gets the number of steps done.
+    ///
+    /// # Errors
+    /// A failure to write, or a value that is not finite: a diverged run replaces no checkpoint.
+    pub fn save(
+        &self,
+        path: &Path,
+        describe: impl FnOnce(u64, AdamSteps) -> Description,
+    ) -> Result<(), CheckpointError> {
+        let steps = AdamSteps {
+            generator: self.step,
+            discriminator: self.step,
+        };
+        let description = describe(self.step, steps);
+        let get = |view: View| {
+            let mut values = vec![0.0; view.len];
+            self.backend.download(view, &mut values);
+            values
+        };
+        let all = |memory: &NetworkMemory| {
+            [
+                memory.parameters,
+                memory.running,
+                memory.first_moment,
+                memory.second_moment,
+            ]
+            .map(get)
+        };
+        let generator = all(&self.players.generator_memory);
+        let discriminator = all(&self.players.discriminator_memory);
+        let average_parameters = get(self.players.average_memory.parameters);
+        let average_running = get(self.players.average_memory.running);
+        checkpoint::write(
+            path,
+            &Snapshot {
+                description: &description,
+                generator: state(&self.players.generator, &generator),
+                discriminator: state(&self.players.discriminator, &discriminator),
+                average_parameters: &average_parameters,
+                average_running: &average_running,
+            },
+        )
+    }
+}
+
+fn state<'a>(network: &'a Network, values: &'a [Vec<f32>; 4]) -> NetworkState<'a> {
+    let [parameters, running, m, v] = values;
+    NetworkState {
+        network,
+        parameters,
+        running,
+        m,
+        v,
+    }
+}
