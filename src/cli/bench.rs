@@ -1,13 +1,24 @@
 //! `cosmogan bench`: how fast a training step or the generator is here.
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use super::options::{BaseArgs, NetworkArgs};
 use super::parse::named;
-use cosmogan::train::{Config, DeviceChoice};
+use super::say;
+use cosmogan::backend::Cpu;
+use cosmogan::files::write_atomic;
+use cosmogan::model::cost::{StepShape, step_flop};
+use cosmogan::model::{Architecture, WhichNetwork, generator, initial_parameters, initial_running};
+use cosmogan::rng::{Philox, Stream};
+use cosmogan::train::{
+    Config, DeviceChoice, LoadedGenerator, Trainer, UpdateOrder, Weights, latents,
+};
 
 /// Measure the speed of a training step or of the generator
 ///
@@ -81,15 +92,154 @@ impl BenchArgs {
 /// Runs the command.
 pub fn run(arguments: &BenchArgs) -> Result<()> {
     let plan = arguments.plan()?;
-    let BenchPlan {
-        what,
-        config,
-        steps,
-        json,
-    } = plan;
-    bail!(
-        "{steps} of {what:?} for {} are well described (JSON to {json:?}), but this build cannot \
-         measure yet",
-        config.preset
-    )
+    let architecture = &plan.config.architecture;
+    let (size, base, batch) = (
+        architecture.map_size,
+        architecture.base_filters,
+        plan.config.run.batch,
+    );
+    let device = super::device::describe(plan.config.run.device);
+    say(&format!(
+        "{}: {size}x{size} maps, {base} base filters, batch {batch}, f32, {device}",
+        match plan.what {
+            What::Step => "training step",
+            What::Generate => "generator",
+        },
+    ));
+    let (seconds, flop) = match plan.what {
+        What::Step => time_steps(&plan)?,
+        What::Generate => time_batches(&plan)?,
+    };
+    let report = report(&plan, seconds, flop);
+    say(&format!(
+        "median {:.4} s of {} ({:.4} to {:.4}), {:.1} maps/s, {:.1} GFLOP/s",
+        report.median_s,
+        plan.steps,
+        report.min_s,
+        report.max_s,
+        batch as f64 / report.median_s,
+        report.gflop_s,
+    ));
+    if let Some(path) = &plan.json {
+        write_atomic(path, |file| {
+            serde_json::to_writer_pretty(&mut *file, &report)?;
+            writeln!(file)
+        })
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// What is printed and written. The keys that do not belong to what was measured are left out.
+#[derive(Serialize)]
+struct Report<'a> {
+    architecture: &'a Architecture,
+    batch: usize,
+    device: &'static str,
+    precision: &'static str,
+    threads: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train_maps_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generate_maps_s: Option<f64>,
+    median_s: f64,
+    min_s: f64,
+    max_s: f64,
+    /// Floating-point operations of one step or batch.
+    flop: u64,
+    gflop_s: f64,
+    all_s: Vec<f64>,
+}
+
+fn report(plan: &BenchPlan, all_s: Vec<f64>, flop: u64) -> Report<'_> {
+    let mut sorted = all_s.clone();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    let median_s = match sorted.len() % 2 {
+        1 => sorted[middle],
+        _ => 0.5 * (sorted[middle - 1] + sorted[middle]),
+    };
+    let batch = plan.config.run.batch;
+    let rate = batch as f64 / median_s;
+    let step = plan.what == What::Step;
+    Report {
+        architecture: &plan.config.architecture,
+        batch,
+        device: "cpu",
+        precision: "f32",
+        threads: rayon::current_num_threads(),
+        step_s: step.then_some(median_s),
+        train_maps_s: step.then_some(rate),
+        generate_maps_s: (!step).then_some(rate),
+        median_s,
+        min_s: sorted[0],
+        max_s: sorted[sorted.len() - 1],
+        flop,
+        gflop_s: flop as f64 / median_s / 1e9,
+        all_s,
+    }
+}
+
+/// Seconds of each of `count` calls of `work`, after two to warm up.
+fn time(count: u32, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+    const WARM_UP: u32 = 2;
+    let mut seconds = Vec::with_capacity(count as usize);
+    for call in 0..WARM_UP + count {
+        let started = Instant::now();
+        work()?;
+        if call >= WARM_UP {
+            seconds.push(started.elapsed().as_secs_f64());
+        }
+    }
+    Ok(seconds)
+}
+
+/// Whole training steps on random maps; their FLOP.
+fn time_steps(plan: &BenchPlan) -> Result<(Vec<f64>, u64)> {
+    let config = &plan.config;
+    let batch = config.run.batch;
+    let mut real = vec![0.0; batch * config.architecture.map_len()];
+    Philox::new(config.run.seed, Stream::Benchmark, 0).fill_normal(&mut real);
+    real.iter_mut().for_each(|pixel| *pixel = pixel.tanh());
+    let mut trainer = Trainer::new(Cpu::<f32>::new(), config)?;
+    let seconds = time(plan.steps, || {
+        let losses = trainer.train(&real, 0.0)?;
+        ensure!(losses.are_finite(), "the losses became {losses:?}");
+        Ok(())
+    })?;
+    let shape = match config.step.update {
+        UpdateOrder::Simultaneous => StepShape::Simultaneous,
+        UpdateOrder::Alternating => StepShape::Alternating {
+            fresh_latent: config.step.fresh_latent,
+        },
+    };
+    Ok((seconds, step_flop(&config.architecture, batch, shape)))
+}
+
+/// Batches of the generator with running statistics; their FLOP.
+fn time_batches(plan: &BenchPlan) -> Result<(Vec<f64>, u64)> {
+    let (config, batch) = (&plan.config, plan.config.run.batch);
+    let architecture = &config.architecture;
+    let network = generator(architecture);
+    let how = config.step.initialisation;
+    let seed = config.run.seed;
+    let weights = Weights {
+        parameters: initial_parameters(&network, how, seed, WhichNetwork::Generator),
+        running: initial_running(&network),
+    };
+    let mut loaded = LoadedGenerator::new(Cpu::<f32>::new(), architecture, &weights, batch)?;
+    let latents = latents(seed, Stream::Benchmark, 0, batch, architecture.latent);
+    let mut maps = vec![0.0; batch * architecture.map_len()];
+    let seconds = time(plan.steps, || {
+        loaded.sampler.run(&mut loaded.backend, &latents, &mut maps);
+        Ok(())
+    })?;
+    let flop = network
+        .blocks
+        .iter()
+        .map(|block| block.linear.flop())
+        .sum::<u64>();
+    Ok((seconds, batch as u64 * flop))
 }

@@ -1,12 +1,26 @@
 //! `cosmogan generate`: maps from a trained generator.
 
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use ndarray::Array2;
+use ndarray_npy::ReadNpyExt;
 
 use super::parse::{MapFormat, map_format, map_path, named};
-use cosmogan::train::{CheckpointFile, DeviceChoice, locate};
+use super::progress::CountBar;
+use super::say;
+use cosmogan::backend::Cpu;
+use cosmogan::data::{write_npy_header, write_npy_pixels};
+use cosmogan::files::write_atomic;
+use cosmogan::report::maps_png;
+use cosmogan::rng::Stream;
+use cosmogan::train::{
+    CheckpointFile, DeviceChoice, LoadedGenerator, Stop, latents, locate, transform_of,
+};
 
 /// Generate maps with a trained generator
 ///
@@ -92,19 +106,127 @@ impl GenerateArgs {
 
 /// Runs the command.
 pub fn run(arguments: &GenerateArgs) -> Result<()> {
-    let plan = arguments.plan()?;
-    let GeneratePlan {
-        checkpoint,
-        latents,
-        out,
-        format,
-        batch,
-        device,
-    } = plan;
-    bail!(
-        "step {} is ready to make {latents:?} in batches of {batch} on {device:?} as {format:?} \
-         in {}, but this build cannot generate yet",
-        checkpoint.description().step,
-        out.display()
-    )
+    let mut plan = arguments.plan()?;
+    let description = plan.checkpoint.description().clone();
+    let architecture = &description.architecture;
+    let (side, channels) = (architecture.map_size, architecture.channels);
+    if channels != 1 {
+        bail!("the generator makes maps of {channels} channels; only one can be written");
+    }
+    let latents = LatentSource::open(&plan.latents, architecture.latent)?;
+    let count = latents.count();
+    let transform = transform_of(&description)?;
+    let weights = plan.checkpoint.generator_ema()?;
+    let batch = plan.batch.min(count);
+    let mut generator = LoadedGenerator::new(Cpu::<f32>::new(), architecture, &weights, batch)?;
+    let stop = Stop::install().context("cannot listen for Ctrl-C")?;
+    say(&format!(
+        "{count} maps of {side}x{side} pixels from the averaged generator of step {}, on {}",
+        description.step,
+        super::device::describe(plan.device),
+    ));
+    let bar = CountBar::new("generating");
+    let started = Instant::now();
+    let mut make = |first: usize, maps: &mut Vec<f32>| -> io::Result<()> {
+        if let Some(signal) = stop.requested() {
+            let message = format!("stopped by {signal}; nothing was written");
+            return Err(io::Error::new(io::ErrorKind::Interrupted, message));
+        }
+        let n = batch.min(count - first);
+        maps.resize(n * side * side, 0.0);
+        let latents = latents.get(first, n);
+        generator
+            .sampler
+            .run(&mut generator.backend, &latents, maps);
+        transform.inverse(maps);
+        bar.show(first + n, count);
+        Ok(())
+    };
+    let cannot_write = || format!("cannot write {}", plan.out.display());
+    match plan.format {
+        MapFormat::Npy => write_atomic(&plan.out, |file| {
+            write_npy_header(file, [count, side, side])?;
+            let mut maps = Vec::new();
+            for first in (0..count).step_by(batch) {
+                make(first, &mut maps)?;
+                write_npy_pixels(file, &maps)?;
+            }
+            Ok(())
+        })
+        .with_context(cannot_write)?,
+        MapFormat::Png => {
+            let (mut all, mut maps) = (Vec::new(), Vec::new());
+            for first in (0..count).step_by(batch) {
+                make(first, &mut maps)?;
+                all.extend_from_slice(&maps);
+            }
+            maps_png(&plan.out, &all, count, side)?;
+        }
+    }
+    bar.finish();
+    let seconds = started.elapsed().as_secs_f64();
+    let rate = count as f64 / seconds;
+    say(&format!(
+        "{}: {seconds:.1} s, {rate:.1} maps/s",
+        plan.out.display()
+    ));
+    Ok(())
+}
+
+/// Latent vectors as they are asked for.
+enum LatentSource {
+    Drawn {
+        seed: u64,
+        count: usize,
+        latent: usize,
+    },
+    Read(Array2<f32>),
+}
+
+impl LatentSource {
+    fn open(latents: &Latents, latent: usize) -> Result<Self> {
+        let path = match latents {
+            Latents::Drawn { count, seed } => {
+                let (seed, count) = (*seed, usize::try_from(*count)?);
+                return Ok(Self::Drawn {
+                    seed,
+                    count,
+                    latent,
+                });
+            }
+            Latents::File(path) => path,
+        };
+        let name = path.display();
+        let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
+        let read = Array2::<f32>::read_npy(BufReader::new(file))
+            .with_context(|| format!("{name} is not a float32 .npy array [N, {latent}]"))?;
+        let (count, found) = read.dim();
+        if found != latent || count == 0 {
+            bail!("{name} has shape [{count}, {found}]; this generator needs [N, {latent}], N > 0");
+        }
+        if let Some(((vector, _), value)) = read.indexed_iter().find(|(_, v)| !v.is_finite()) {
+            bail!("{name}: latent vector {vector} holds {value}");
+        }
+        Ok(Self::Read(read))
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Drawn { count, .. } => *count,
+            Self::Read(vectors) => vectors.nrows(),
+        }
+    }
+
+    /// Vectors `first .. first + n`, `[n, latent]`.
+    fn get(&self, first: usize, n: usize) -> Vec<f32> {
+        match self {
+            Self::Drawn { seed, latent, .. } => {
+                latents(*seed, Stream::Generate, first as u64, n, *latent)
+            }
+            Self::Read(vectors) => {
+                let rows = vectors.slice(ndarray::s![first..first + n, ..]);
+                rows.iter().copied().collect()
+            }
+        }
+    }
 }

@@ -29,6 +29,7 @@ pub use error::DataError;
 pub use held_out::HeldOutSet;
 pub use lognormal::LognormalField;
 pub use maps::{Maps, Place};
+pub use npy_write::{write_npy_header, write_npy_pixels};
 pub use spectrum::kappa_power;
 pub use split::{Fractions, Split, SplitSummary};
 pub use statistics::{ScannedMaps, Statistics};

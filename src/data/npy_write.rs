@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 
 /// Writes the header of a little-endian float32 array of `shape` in C order; the pixels follow.
-pub(super) fn write_header(file: &mut impl Write, shape: [usize; 3]) -> io::Result<()> {
+///
+/// # Errors
+/// Those of writing.
+pub fn write_npy_header(file: &mut impl Write, shape: [usize; 3]) -> io::Result<()> {
     let [n, h, w] = shape;
     let mut text =
         format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n}, {h}, {w}), }}");
@@ -18,7 +21,10 @@ pub(super) fn write_header(file: &mut impl Write, shape: [usize; 3]) -> io::Resu
 }
 
 /// Appends pixels.
-pub(super) fn write_pixels(file: &mut impl Write, pixels: &[f32]) -> io::Result<()> {
+///
+/// # Errors
+/// Those of writing.
+pub fn write_npy_pixels(file: &mut impl Write, pixels: &[f32]) -> io::Result<()> {
     let mut bytes = [0; 4096];
     for chunk in pixels.chunks(bytes.len() / 4) {
         for (slot, pixel) in bytes.chunks_exact_mut(4).zip(chunk) {
@@ -41,9 +47,9 @@ mod tests {
             let length = shape.iter().product();
             let pixels: Vec<f32> = (0..length).map(|i| i as f32 * 0.37 - 5.0).collect();
             let mut bytes = Vec::new();
-            write_header(&mut bytes, shape).unwrap();
+            write_npy_header(&mut bytes, shape).unwrap();
             assert_eq!(bytes.len() % 64, 0);
-            write_pixels(&mut bytes, &pixels).unwrap();
+            write_npy_pixels(&mut bytes, &pixels).unwrap();
             let read = Array3::<f32>::read_npy(bytes.as_slice()).unwrap();
             assert_eq!(read.shape(), shape);
             assert_eq!(read.as_slice().unwrap(), pixels);

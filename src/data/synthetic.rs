@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::DataError;
 use super::lognormal::LognormalField;
 use super::maps::Maps;
-use super::npy_write::{write_header, write_pixels};
+use super::npy_write::{write_npy_header, write_npy_pixels};
 use super::spectrum::kappa_power;
 use crate::files::write_atomic;
 
@@ -213,7 +213,7 @@ impl SyntheticSet {
             SHIFT,
             kappa_power,
         );
-        write_header(file, [self.maps, self.pixels, self.pixels])?;
+        write_npy_header(file, [self.maps, self.pixels, self.pixels])?;
         progress(0, self.maps);
         // Modes and plane of a doubled grid in f32, each 4 (2 pixels)^2 bytes and a little more.
         let bytes_of_a_field = 40 * self.pixels * self.pixels;
@@ -225,7 +225,7 @@ impl SyntheticSet {
                 .map(|index| field.realise_quadrant(self.seed, index as u64))
                 .collect();
             for (offset, map) in group.iter().enumerate() {
-                write_pixels(file, map)?;
+                write_npy_pixels(file, map)?;
                 progress(first + offset + 1, self.maps);
             }
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::checkpoint::{AdamSteps, CheckpointError, Description};
 use super::config::{Config, ConfigError};
-use super::dataset::{DataDescription, Dataset, DatasetError};
+use super::dataset::{Dataset, DatasetError};
 use super::directory::{DirectoryError, RunDirectory, locate};
 use super::judge::{Judge, Report};
 use super::metrics::{MetricsError, MetricsWriter};
@@ -112,7 +112,10 @@ impl Run {
             }
             false => None,
         };
-        let fitted = checkpoint.as_ref().map(transform_of).transpose()?;
+        let described = checkpoint
+            .as_ref()
+            .map(|checkpoint| &checkpoint.description);
+        let fitted = described.map(transform_of).transpose()?;
         let dataset = Dataset::open(&config, fitted, progress)?;
         Ok(Self {
             config,
@@ -188,21 +191,10 @@ impl Run {
 ///
 /// # Errors
 /// A description that is not a transform.
-pub fn transform_of(checkpoint: &Checkpoint) -> Result<Transform, RunError> {
-    let value = checkpoint.description.transform.clone();
+pub fn transform_of(description: &Description) -> Result<Transform, RunError> {
+    let value = description.transform.clone();
     serde_json::from_value(value).map_err(|source| RunError::Metadata {
         what: "transform",
-        source,
-    })
-}
-
-/// What a checkpoint says of its maps.
-///
-/// # Errors
-/// A description that cannot be read.
-pub fn data_of(description: &Description) -> Result<DataDescription, RunError> {
-    serde_json::from_value(description.data.clone()).map_err(|source| RunError::Metadata {
-        what: "description of its maps",
         source,
     })
 }
