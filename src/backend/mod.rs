@@ -42,8 +42,13 @@ impl View {
 #[derive(Clone, Copy, Debug)]
 pub enum Statistics {
     /// The batch, in groups of samples; `[groups, 2, features]` (mean and 1/sqrt(variance + eps))
-    /// are kept for the backward pass. Running averages `[2, features]` follow, group by group.
-    Batch { saved: View, running: View },
+    /// are kept for the backward pass. Running averages `[2, features]` follow, group by group:
+    /// `running = (1 - momentum) running + momentum batch`.
+    Batch {
+        saved: View,
+        running: View,
+        momentum: f64,
+    },
     /// Running averages `[2, features]`; `saved` is scratch of the same size.
     Running { saved: View, running: View },
 }

@@ -39,6 +39,8 @@ pub enum Stream {
     Generate = 10,
     /// Resampling and permutation in statistical tests.
     Bootstrap = 11,
+    /// Latent vectors that calibrate the averaged generator's running statistics.
+    Calibration = 13,
     /// Inputs of tests and benchmarks.
     Benchmark = 12,
 }

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::backend::{Accumulate, Adam, Loss, Statistics, Targets, View};
-use crate::model::Network;
+use crate::model::{BatchNorm, Network};
 use crate::rng::Stream;
 
 pub use memory::NetworkMemory;
@@ -69,12 +69,23 @@ struct Place {
 }
 
 /// How a forward pass normalises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
-    /// Batch statistics, in this many groups of adjacent samples; running averages follow.
-    Train { groups: usize },
+    /// Batch statistics, in this many groups of adjacent samples; running averages follow with
+    /// this weight of the newest batch.
+    Train { groups: usize, momentum: f64 },
     /// Running averages; nothing can be differentiated.
     Infer,
+}
+
+impl Mode {
+    /// Training in `groups` groups with the momentum that both conventions share.
+    pub fn train(groups: usize) -> Self {
+        Self::Train {
+            groups,
+            momentum: BatchNorm::MOMENTUM,
+        }
+    }
 }
 
 /// A network's forward pass on the tape.
@@ -152,7 +163,7 @@ impl Tape {
     ) -> Pass {
         let network = Arc::clone(&self.networks[player as usize]);
         let groups = match mode {
-            Mode::Train { groups } => groups,
+            Mode::Train { groups, .. } => groups,
             Mode::Infer => 1,
         };
         let first = self.ops.len();
@@ -168,7 +179,11 @@ impl Tape {
                 let saved = self.value(groups * 2 * norm.features);
                 let running = memory.running.part(at, 2 * norm.features);
                 match mode {
-                    Mode::Train { .. } => Statistics::Batch { saved, running },
+                    Mode::Train { momentum, .. } => Statistics::Batch {
+                        saved,
+                        running,
+                        momentum,
+                    },
                     Mode::Infer => Statistics::Running { saved, running },
                 }
             });

@@ -172,7 +172,8 @@ impl Op {
                     .into_iter()
                     .for_each(&mut *visit);
                 if let Some(
-                    Statistics::Batch { saved, running } | Statistics::Running { saved, running },
+                    Statistics::Batch { saved, running, .. }
+                    | Statistics::Running { saved, running },
                 ) = statistics
                 {
                     [saved, running].into_iter().for_each(visit);

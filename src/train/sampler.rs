@@ -84,6 +84,53 @@ impl Sampler {
     }
 }
 
+/// Measures the running statistics that belong to averaged weights.
+///
+/// Those of the training generator do not: the averaged weights make other activations. So they
+/// are measured afresh whenever they are needed, over [`Calibration::BATCHES`] batches of fixed
+/// latent vectors, each batch weighing the same: a pure function of the weights.
+pub struct Calibration {
+    program: Program,
+    seed: u64,
+}
+
+impl Calibration {
+    /// Batches that the statistics are averaged over.
+    const BATCHES: usize = 16;
+
+    /// Records the measurement for the generator in `memory`, with `batch` maps at a time.
+    pub fn new(players: &Players, memory: &NetworkMemory, batch: usize, seed: u64) -> Self {
+        let mut tape = players.tape();
+        let len = batch * players.generator.input_len();
+        let latents = tape.value(Self::BATCHES * len);
+        tape.normals(latents, Stream::Calibration);
+        for index in 0..Self::BATCHES {
+            let mode = Mode::Train {
+                groups: 1,
+                momentum: 1.0 / (index + 1) as f64,
+            };
+            let input = latents.part(index * len, len);
+            tape.forward(Player::Generator, memory, mode, batch, input, None);
+        }
+        let program = tape.plan();
+        Self { program, seed }
+    }
+
+    /// Values that the arena must hold.
+    pub fn arena_len(&self) -> usize {
+        self.program.arena_len()
+    }
+
+    /// Sets the running statistics.
+    pub fn run(&self, backend: &mut impl Backend) {
+        let scalars = StepScalars {
+            seed: self.seed,
+            ..StepScalars::default()
+        };
+        self.program.run(backend, &scalars);
+    }
+}
+
 /// A generator alone, loaded for generating.
 pub struct LoadedGenerator<B> {
     pub backend: B,

@@ -155,7 +155,7 @@ impl Recorder<'_> {
             (start.generator.clone(), None)
         };
         let memory = self.players.discriminator_memory;
-        let mode = Mode::Train { groups: 1 };
+        let mode = Mode::train(1);
         let (player, batch) = (Player::Discriminator, self.batch);
         let judged = self
             .tape
@@ -194,7 +194,7 @@ impl Recorder<'_> {
             latent
         };
         let memory = self.players.generator_memory;
-        let mode = Mode::Train { groups: 1 };
+        let mode = Mode::train(1);
         let (player, batch) = (Player::Generator, self.batch);
         let pass = self
             .tape
@@ -209,7 +209,7 @@ impl Recorder<'_> {
         let (real, fake) = (maps.part(0, len), maps.part(len, len));
         let (latent, generator) = self.generate(Stream::Latent, Some(fake));
         let memory = self.players.discriminator_memory;
-        let mode = Mode::Train { groups: 2 };
+        let mode = Mode::train(2);
         let (player, batch) = (Player::Discriminator, 2 * self.batch);
         let discriminator = self.tape.forward(player, &memory, mode, batch, maps, None);
         self.keep_if_asked(maps);
@@ -296,7 +296,6 @@ impl Recorder<'_> {
     ) -> StepProgram {
         let (memory, average) = (self.players.generator_memory, self.players.average_memory);
         self.tape.average(average.parameters, memory.parameters);
-        self.tape.average(average.running, memory.running);
         let batch = self.batch;
         let logits = start.discriminator.output;
         if let Some(logits) = generator_logits {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::checkpoint::{self, AdamSteps, CheckpointError, Description, NetworkState, Snapshot};
 use super::config::Config;
 use super::restore::{Checkpoint, TrainedNetwork};
-use super::sampler::Sampler;
+use super::sampler::{Calibration, Sampler};
 use super::step::{Options, Players, StepProgram};
 use crate::backend::{Backend, BackendError, StepScalars, View};
 use crate::model::{
@@ -38,6 +38,9 @@ pub struct Trainer<B> {
     /// Planned steps by batch size: the usual one, and that of an epoch's last batch.
     programs: Vec<(usize, StepProgram)>,
     sampler: Sampler,
+    calibration: Calibration,
+    /// The step at which the average's running statistics were measured last.
+    calibrated: Option<u64>,
     step: u64,
     seed: u64,
     average_decay: f64,
@@ -108,12 +111,16 @@ impl<B: Backend> Trainer<B> {
         let architecture = &config.architecture;
         let players = Players::place(generator(architecture), discriminator(architecture));
         let sampler = Sampler::new(&players, &players.average_memory, config.run.batch);
-        backend.reserve(sampler.arena_len())?;
+        let average = &players.average_memory;
+        let calibration = Calibration::new(&players, average, config.run.batch, config.run.seed);
+        backend.reserve(sampler.arena_len().max(calibration.arena_len()))?;
         let mut trainer = Self {
             backend,
             players,
             programs: Vec::new(),
             sampler,
+            calibration,
+            calibrated: None,
             step: 0,
             seed: config.run.seed,
             average_decay: config.run.ema_decay,
@@ -187,7 +194,16 @@ impl<B: Backend> Trainer<B> {
     /// Maps `[n, S, S, C]` in the generator's range that the averaged generator makes of
     /// `latents` `[n, latent]`.
     pub fn sample(&mut self, latents: &[f32]) -> Vec<f32> {
+        self.calibrate();
         self.sampler.run_all(&mut self.backend, latents)
+    }
+
+    /// Measures the average's running statistics, unless they are those of this step.
+    fn calibrate(&mut self) {
+        if self.calibrated != Some(self.step) {
+            self.calibration.run(&mut self.backend);
+            self.calibrated = Some(self.step);
+        }
     }
 
     /// Writes a checkpoint. `describe` gets the number of steps done.
@@ -195,10 +211,11 @@ impl<B: Backend> Trainer<B> {
     /// # Errors
     /// A failure to write, or a value that is not finite: a diverged run replaces no checkpoint.
     pub fn save(
-        &self,
+        &mut self,
         path: &Path,
         describe: impl FnOnce(u64, AdamSteps) -> Description,
     ) -> Result<(), CheckpointError> {
+        self.calibrate();
         let steps = AdamSteps {
             generator: self.step,
             discriminator: self.step,

@@ -80,12 +80,16 @@ fn norm_forward<T: Scalar>(
         let u_view = call.linear.part(group * group_len, group_len);
         let y_view = call.output.part(group * group_len, group_len);
         let saved = match statistics {
-            Statistics::Batch { saved, running } => {
+            Statistics::Batch {
+                saved,
+                running,
+                momentum,
+            } => {
                 let saved = saved.part(group * 2 * features, 2 * features);
                 let [u, saved_values, running] = disjoint(arena, [u_view, saved, running]);
                 let rows = group_len / features;
                 let (_, partial) = scratch.reserve(0, norm::norm_scratch(rows, features));
-                norm::statistics(norm, u, saved_values, Some(running), partial);
+                norm::statistics(norm, u, saved_values, (running, momentum), partial);
                 saved
             }
             Statistics::Running { saved, running } => {

@@ -79,7 +79,7 @@ pub fn statistics<T: Scalar>(
     norm: BatchNorm,
     u: &[T],
     saved: &mut [T],
-    running: Option<&mut [T]>,
+    (running, momentum): (&mut [T], f64),
     partial: &mut [T],
 ) {
     let features = norm.features;
@@ -122,23 +122,20 @@ pub fn statistics<T: Scalar>(
             *out_scale = T::of((square / n + BatchNorm::EPSILON).sqrt().recip());
         },
     );
-    if let Some(running) = running {
-        let (running_mean, running_variance) = running.split_at_mut(features);
-        let momentum = BatchNorm::MOMENTUM;
-        running_mean
-            .par_iter_mut()
-            .zip(running_variance)
-            .enumerate()
-            .for_each(|(feature, (running_mean, running_variance))| {
-                let (mean, square) = merged(feature);
-                let variance = square / (n - 1.0).max(1.0);
-                let average = |old: &mut T, new: f64| {
-                    *old = T::of((1.0 - momentum) * old.wide() + momentum * new);
-                };
-                average(running_mean, mean);
-                average(running_variance, variance);
-            });
-    }
+    let (running_mean, running_variance) = running.split_at_mut(features);
+    running_mean
+        .par_iter_mut()
+        .zip(running_variance)
+        .enumerate()
+        .for_each(|(feature, (running_mean, running_variance))| {
+            let (mean, square) = merged(feature);
+            let variance = square / (n - 1.0).max(1.0);
+            let average = |old: &mut T, new: f64| {
+                *old = T::of((1.0 - momentum) * old.wide() + momentum * new);
+            };
+            average(running_mean, mean);
+            average(running_variance, variance);
+        });
 }
 
 /// Mean and 1/sqrt(variance + epsilon) from running averages `[2, features]`.
