@@ -3,8 +3,8 @@
     cosmogan generate --checkpoint F.safetensors --latents z.npy --out maps.npy
     python tests/peers/load_generator.py --checkpoint F.safetensors --latents z.npy --maps maps.npy
 
-Tensors `generator.<module>.<parameter>` are loaded strictly: none missing, none left over, every
-shape PyTorch's own. The architecture is the JSON object under the metadata key `architecture`. If
+Tensors `generator_ema.<module>.<parameter>` (the averaged generator, which `generate` runs) are
+loaded strictly: none missing, none left over, every shape PyTorch's own. The architecture is the JSON object under the metadata key `architecture`. If
 the metadata key `transform` names one, its inverse is applied to PyTorch's output too. PyTorch runs
 in float64 from the stored weights. The tolerance is that of the network's output, within (-1, 1);
 the transform's slope carries it to the maps. Exits 1 if any value differs by more.
@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benches" / "peers"))
 from networks import Architecture, Generator, load_strictly  # noqa: E402
 
-PREFIX = "generator."
+PREFIX = "generator_ema."
 BATCH = 16
 TRANSFORMS = {
     "none": (),
