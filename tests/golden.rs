@@ -24,6 +24,9 @@ const BETA2: f64 = 0.999;
 
 type Tensors = BTreeMap<String, Vec<f64>>;
 
+/// Called with a key, our values and the file's.
+type Check<'a> = dyn FnMut(&str, &[f64], &[f64]) + 'a;
+
 /// What a golden file's name stands for.
 struct Case {
     pad_low: PadLow,
@@ -358,11 +361,7 @@ fn deviation(key: &str, ours: &[f64], expected: &[f64]) -> (f64, f64) {
 
 /// Runs a file's five steps and hands every comparable key to `check(key, ours, expected)`;
 /// returns how many there were.
-fn compare<T: Scalar>(
-    folder: &Path,
-    name: &str,
-    check: &mut dyn FnMut(&str, &[f64], &[f64]),
-) -> usize {
+fn compare<T: Scalar>(folder: &Path, name: &str, check: &mut Check<'_>) -> usize {
     let case = case(name);
     let expected = read(folder, name);
     let inputs = read(folder, case.inputs);

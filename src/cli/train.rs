@@ -119,7 +119,7 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
         )),
         Outcome::Finished { offered, report } => {
             for line in report.lines() {
-                say(&format!("{line}"));
+                say(&line);
             }
             say(&format!("offered: {}", offered.display()));
             say(&format!(
@@ -153,9 +153,7 @@ fn say_beginning(run: &Run) {
         data.source, parents.train, parents.validation, parents.test
     ));
     if data.side_deg.is_none() {
-        say(&format!(
-            "the maps' angle is unknown (--side-deg gives it): l is as for 1 degree a side"
-        ));
+        say("the maps' angle is unknown (--side-deg gives it): l is as for 1 degree a side");
     }
     let from = match &run.checkpoint {
         Some(checkpoint) => format!("from step {} ", checkpoint.description.step),

@@ -52,11 +52,12 @@ fn linear_forward<T: Scalar>(
             u.par_chunks_mut(1 << 14).for_each(|part| finish(0, part));
         }
         Linear::Conv(layer) => {
-            let (threads, _) = scratch.reserve(strided::fprop_scratch(&layer), 0);
+            let (threads, _) =
+                scratch.reserve(strided::fprop_scratch(&layer, x.len() / layer.big_len()), 0);
             strided::fprop(&layer, x, weights, bias, u, threads, finish);
         }
         Linear::TransposedConv(layer) => {
-            let (shared, threads) = strided::dgrad_scratch(&layer);
+            let (shared, threads) = strided::dgrad_scratch(&layer, x.len() / layer.small_len());
             let scratch = scratch.reserve(threads, shared);
             strided::dgrad(&layer, x, weights, bias, u, scratch, finish);
         }
@@ -268,12 +269,15 @@ fn input_gradient_of<T: Scalar>(
             dense::input_gradient((inputs, outputs), du, weights, dx, threads);
         }
         Linear::Conv(layer) => {
-            let (shared, threads) = strided::dgrad_scratch(&layer);
+            let (shared, threads) = strided::dgrad_scratch(&layer, du.len() / layer.small_len());
             let scratch = scratch.reserve(threads, shared);
             strided::dgrad(&layer, du, weights, None, dx, scratch, nothing);
         }
         Linear::TransposedConv(layer) => {
-            let (threads, _) = scratch.reserve(strided::fprop_scratch(&layer), 0);
+            let (threads, _) = scratch.reserve(
+                strided::fprop_scratch(&layer, du.len() / layer.big_len()),
+                0,
+            );
             strided::fprop(&layer, du, weights, None, dx, threads, nothing);
         }
     }

@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::tile_pixels;
 use super::windows::gather_small;
-use super::{TILE_VALUES, tile_pixels};
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
@@ -33,15 +33,16 @@ fn neighbours(pad: usize, parity: usize) -> Range<usize> {
 }
 
 /// Whole rows of small pixels in a tile.
-fn tile_rows(layer: &StridedLayer) -> usize {
-    (tile_pixels(3 * layer.c_small) / layer.small).max(1)
+fn tile_rows(layer: &StridedLayer, batch: usize) -> usize {
+    let total = batch * layer.small * layer.small;
+    (tile_pixels(3 * layer.c_small, total) / layer.small).max(1)
 }
 
 /// Shared scratch (the reordered weights) and per-thread scratch of [`dgrad`].
-pub fn dgrad_scratch(layer: &StridedLayer) -> (usize, usize) {
-    let pixels = tile_rows(layer) * layer.small;
+pub fn dgrad_scratch(layer: &StridedLayer, batch: usize) -> (usize, usize) {
+    let pixels = tile_rows(layer, batch) * layer.small;
     let tile = pixels * (3 * layer.c_small + 4 * layer.c_big);
-    (layer.weight_len(), tile.max(TILE_VALUES))
+    (layer.weight_len(), tile)
 }
 
 /// `weights [5, 5, c_big, c_small]` as `[row tap][column parity][neighbour][c_small][c_big]`: the
@@ -95,7 +96,7 @@ pub fn dgrad<T: Scalar>(
     let (threads, reordered) = scratch;
     reorder(layer, weights, reordered);
     let reordered = &*reordered;
-    let rows = tile_rows(layer);
+    let rows = tile_rows(layer, big.len() / layer.big_len());
     let (side, channels) = (layer.small, layer.c_big);
     let rows_len = 4 * side * channels;
     big.par_chunks_mut(rows * rows_len)

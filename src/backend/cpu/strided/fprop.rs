@@ -3,8 +3,8 @@
 
 use rayon::prelude::*;
 
+use super::tile_pixels;
 use super::windows::gather_big;
-use super::{TILE_VALUES, tile_pixels};
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
@@ -19,8 +19,9 @@ fn group(layer: &StridedLayer) -> usize {
 }
 
 /// Per-thread scratch of [`fprop`].
-pub fn fprop_scratch(layer: &StridedLayer) -> usize {
-    (tile_pixels(group(layer)) * group(layer)).max(TILE_VALUES)
+pub fn fprop_scratch(layer: &StridedLayer, batch: usize) -> usize {
+    let total = batch * layer.small * layer.small;
+    tile_pixels(group(layer), total) * group(layer)
 }
 
 /// `small[m] = start + sum over taps and big channels of window[m] * weights`, where `start` is the
@@ -37,7 +38,7 @@ pub fn fprop<T: Scalar>(
     finish: impl Fn(usize, &mut [T]) + Sync,
 ) {
     let (group, channels) = (group(layer), layer.c_small);
-    let pixels = tile_pixels(group);
+    let pixels = tile_pixels(group, small.len() / channels);
     let products = TAPS * TAPS * layer.c_big / group;
     small
         .par_chunks_mut(pixels * channels)
