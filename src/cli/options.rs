@@ -101,7 +101,8 @@ pub struct StepArgs {
     /// The discriminator's label of real maps is 1 minus this
     #[arg(long, value_name = "S", allow_negative_numbers = true)]
     pub label_smoothing: Option<f64>,
-    /// Learning rate of both networks: a number, or segments EPOCHS:RATE,EPOCHS:RATE,...
+    /// Learning rate of both networks: a number, segments EPOCHS:RATE,EPOCHS:RATE,...
+    /// or segments Nsteps:RATE,Nsteps:RATE,...
     #[arg(long, value_name = "RATE", value_parser = schedule, allow_negative_numbers = true)]
     pub rate: Option<Schedule>,
     /// Learning rate of the generator alone

@@ -18,7 +18,8 @@ where
         .try_map(|name| -> Result<T, Error> { T::deserialize(name.into_deserializer()) })
 }
 
-/// A learning rate: `2e-4`, or `EPOCHS:RATE` segments, `30:2e-5,5:5e-6`.
+/// A learning rate: `2e-4`, or segments of EPOCHS:RATE, `30:2e-5,5:5e-6`, or in steps,
+/// `5000steps:2e-4,1000steps:1e-5`.
 pub fn schedule(text: &str) -> Result<Schedule, String> {
     let number = |text: &str| -> Result<f64, String> {
         let text = text.trim();
@@ -29,12 +30,19 @@ pub fn schedule(text: &str) -> Result<Schedule, String> {
         return Ok(Schedule::constant(number(text)?));
     }
     let segment = |part: &str| -> Result<Segment, String> {
-        let (epochs, rate) = part
+        let (length, rate) = part
             .split_once(':')
-            .ok_or_else(|| format!("'{part}' is not EPOCHS:RATE"))?;
-        Ok(Segment {
-            epochs: number(epochs)?,
-            rate: number(rate)?,
+            .ok_or_else(|| format!("'{part}' is not EPOCHS:RATE or Nsteps:RATE"))?;
+        let rate = number(rate)?;
+        Ok(match length.trim().strip_suffix("steps") {
+            Some(steps) => Segment::Steps {
+                steps: number(steps)?,
+                rate,
+            },
+            None => Segment::Epochs {
+                epochs: number(length)?,
+                rate,
+            },
         })
     };
     let segments = text.split(',').map(segment).collect::<Result<_, _>>()?;
@@ -86,6 +94,8 @@ mod tests {
     #[test]
     fn schedules_are_one_rate_or_segments() {
         assert_eq!(schedule("2e-4"), Ok(Schedule::constant(2e-4)));
+        let steps = Schedule::in_steps(&[(5000.0, 2e-4), (1e3, 1e-5)]);
+        assert_eq!(schedule("5000steps:2e-4,1e3 steps:1e-5"), Ok(steps));
         let thesis = schedule("30:2e-5, 5:5e-6,5:2e-6,5:1e-6,5:5e-7").unwrap();
         assert_eq!(thesis, Convention::Torch.step().generator_rate);
         for bad in ["", "fast", "30:", "30:2e-5,5e-6", ":", "1:2:3"] {

@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(config.step.update, UpdateOrder::Simultaneous);
         assert!(!config.step.fresh_latent && config.step.drop_last && !config.data.augment);
         assert_eq!(config.step.generator_rate.segments.len(), 2);
-        assert_eq!(config.step.discriminator_rate.rate_at(9.0), 1e-4);
+        assert_eq!(config.step.discriminator_rate.rate_at(9.0, 9), 1e-4);
         assert_eq!(config.data.transform, TransformChoice::Log);
         assert_eq!((config.run.steps, config.run.epochs), (None, Some(3)));
         assert_eq!(config.architecture.pad_low.pixels(), 2);

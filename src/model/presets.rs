@@ -82,9 +82,13 @@ impl Preset {
         }
     }
 
-    /// Maps in a batch of training.
+    /// Maps in a batch of training: the demo's is small, because on a CPU the number of steps is
+    /// what its time buys, and what its quality needs.
     pub fn batch(self) -> usize {
-        64
+        match self {
+            Preset::Demo => 16,
+            _ => 64,
+        }
     }
 
     /// Whether this is one of the paper's networks, which learn maps as they are: fewer than 0.9%

@@ -26,16 +26,34 @@ pub enum UpdateOrder {
     Alternating,
 }
 
-/// A stretch of training at one learning rate.
+/// A stretch of training at one learning rate; the last one goes on to the end of the run.
+///
+/// Its length is absolute, never a share of the run: a run that is made longer continues as it
+/// would have if the larger total had been asked for at first.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Segment {
-    /// Epochs that this rate lasts; the last segment goes on to the end of the run.
-    pub epochs: f64,
-    pub rate: f64,
+#[serde(untagged, deny_unknown_fields)]
+pub enum Segment {
+    Epochs { epochs: f64, rate: f64 },
+    Steps { steps: f64, rate: f64 },
 }
 
-/// A piecewise constant learning rate: a segment list that is never empty.
+impl Segment {
+    pub fn rate(&self) -> f64 {
+        match *self {
+            Segment::Epochs { rate, .. } | Segment::Steps { rate, .. } => rate,
+        }
+    }
+
+    /// In its own unit.
+    pub fn length(&self) -> f64 {
+        match *self {
+            Segment::Epochs { epochs, .. } => epochs,
+            Segment::Steps { steps, .. } => steps,
+        }
+    }
+}
+
+/// A piecewise constant learning rate: a list of segments that is never empty, all in one unit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Schedule {
@@ -46,20 +64,32 @@ impl Schedule {
     /// One rate from beginning to end.
     pub fn constant(rate: f64) -> Self {
         Self {
-            segments: vec![Segment { epochs: 1.0, rate }],
+            segments: vec![Segment::Epochs { epochs: 1.0, rate }],
         }
     }
 
-    /// The rate after `epochs` (0 at the start, fractions allowed).
-    pub fn rate_at(&self, epochs: f64) -> f64 {
+    /// Stretches of (steps, rate).
+    pub fn in_steps(stretches: &[(f64, f64)]) -> Self {
+        let segment = |&(steps, rate): &(f64, f64)| Segment::Steps { steps, rate };
+        Self {
+            segments: stretches.iter().map(segment).collect(),
+        }
+    }
+
+    /// The rate after `steps` steps, which are `epochs` epochs (fractions allowed).
+    pub fn rate_at(&self, epochs: f64, steps: u64) -> f64 {
         let mut end = 0.0;
         for segment in &self.segments {
-            end += segment.epochs;
-            if epochs < end {
-                return segment.rate;
+            end += segment.length();
+            let done = match segment {
+                Segment::Epochs { .. } => epochs,
+                Segment::Steps { .. } => steps as f64,
+            };
+            if done < end {
+                return segment.rate();
             }
         }
-        self.segments.last().map_or(0.0, |last| last.rate)
+        self.segments.last().map_or(0.0, Segment::rate)
     }
 }
 
@@ -113,7 +143,7 @@ impl Convention {
                     (5.0, 1e-6),
                     (5.0, 5e-7),
                 ]
-                .map(|(epochs, rate)| Segment { epochs, rate });
+                .map(|(epochs, rate)| Segment::Epochs { epochs, rate });
                 let schedule = Schedule {
                     segments: segments.to_vec(),
                 };
@@ -148,10 +178,14 @@ mod tests {
     #[test]
     fn the_rate_changes_at_the_end_of_each_segment_and_the_last_goes_on() {
         let schedule = Convention::Torch.step().generator_rate;
-        assert_eq!(schedule.rate_at(0.0), 2e-5);
-        assert_eq!(schedule.rate_at(29.99), 2e-5);
-        assert_eq!(schedule.rate_at(30.0), 5e-6);
-        assert_eq!(schedule.rate_at(44.0), 1e-6);
-        assert_eq!(schedule.rate_at(1e6), 5e-7);
+        assert_eq!(schedule.rate_at(0.0, 0), 2e-5);
+        assert_eq!(schedule.rate_at(29.99, 7), 2e-5);
+        assert_eq!(schedule.rate_at(30.0, 7), 5e-6);
+        assert_eq!(schedule.rate_at(44.0, 7), 1e-6);
+        assert_eq!(schedule.rate_at(1e6, 7), 5e-7);
+        let schedule = Schedule::in_steps(&[(10.0, 1e-3), (5.0, 1e-4)]);
+        assert_eq!(schedule.rate_at(3.0, 9), 1e-3);
+        assert_eq!(schedule.rate_at(3.0, 10), 1e-4);
+        assert_eq!(schedule.rate_at(3.0, 99), 1e-4);
     }
 }

@@ -174,8 +174,11 @@ impl<B: Backend> Trainer<B> {
         let scalars = StepScalars {
             seed: self.seed,
             step: self.step + 1,
-            generator_rate: self.step_config.generator_rate.rate_at(epochs),
-            discriminator_rate: self.step_config.discriminator_rate.rate_at(epochs),
+            generator_rate: self.step_config.generator_rate.rate_at(epochs, self.step),
+            discriminator_rate: self
+                .step_config
+                .discriminator_rate
+                .rate_at(epochs, self.step),
             average_decay: self.average_decay.min((1.0 + done) / (10.0 + done)),
         };
         step.program.run(&mut self.backend, &scalars);

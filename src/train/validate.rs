@@ -1,6 +1,8 @@
 //! The checks of a [`Config`]: each names the field, its value and what would be right.
 
-use super::{Config, ConfigError, DataConfig, RunConfig, Schedule, StepConfig, UpdateOrder};
+use super::{
+    Config, ConfigError, DataConfig, RunConfig, Schedule, Segment, StepConfig, UpdateOrder,
+};
 
 impl Config {
     /// Checks every field.
@@ -93,16 +95,25 @@ fn validate_schedule(field: &str, schedule: &Schedule) -> Result<(), ConfigError
     check(some, field, "empty", "it needs at least one segment")?;
     for (index, segment) in schedule.segments.iter().enumerate() {
         check(
-            segment.rate >= 0.0 && segment.rate.is_finite(),
+            segment.rate() >= 0.0 && segment.rate().is_finite(),
             &format!("{field}[{index}].rate"),
-            segment.rate,
+            segment.rate(),
             "it must be a number that is not negative",
         )?;
+        let in_steps = matches!(segment, Segment::Steps { .. });
+        let unit = if in_steps { "steps" } else { "epochs" };
         check(
-            segment.epochs > 0.0 && segment.epochs.is_finite(),
-            &format!("{field}[{index}].epochs"),
-            segment.epochs,
+            segment.length() > 0.0 && segment.length().is_finite(),
+            &format!("{field}[{index}].{unit}"),
+            segment.length(),
             "it must be a positive number",
+        )?;
+        let first_in_steps = matches!(schedule.segments[0], Segment::Steps { .. });
+        check(
+            in_steps == first_in_steps,
+            &format!("{field}[{index}]"),
+            format!("in {unit}"),
+            "all segments must be in epochs, or all in steps",
         )?;
     }
     Ok(())
