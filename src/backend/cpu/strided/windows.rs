@@ -55,12 +55,18 @@ fn big_row_part<T: Scalar>(
     let start = padded_column * channels + columns.start;
     let end = padded_column * channels + columns.end;
     let (first, last) = (pad * channels, (pad + side) * channels);
-    copy_inside(
-        &big[row..row + side * channels],
-        first..last,
-        start..end,
-        out,
-    );
+    let row = &big[row..row + side * channels];
+    // Planes of one channel: five values, for which a call to copy memory costs more than they do.
+    if let Ok(out) = <&mut [T; TAPS]>::try_from(&mut *out)
+        && let Some(Ok(values)) = start
+            .checked_sub(first)
+            .and_then(|start| row.get(start..start + TAPS))
+            .map(<&[T; TAPS]>::try_from)
+    {
+        *out = *values;
+        return;
+    }
+    copy_inside(row, first..last, start..end, out);
 }
 
 /// Values `wanted` of an endless row that holds `row` at `place` and zeros elsewhere.
