@@ -42,14 +42,14 @@ fn linear_forward<T: Scalar>(
     let bias = block
         .bias
         .map(|at| &parameters[at..][..block.linear.bias_len()]);
-    let finish = |_: usize, tile: &mut [T]| norm::activate_in_place(activation, tile);
+    let finish = |tile: &mut [T]| norm::activate_in_place(activation, tile);
     match block.linear {
         Linear::Dense { inputs, outputs } => {
             let batch = x.len() / inputs;
             let (shared, threads) = dense::dense_scratch(inputs, outputs, batch);
             let (threads, shared) = scratch.reserve(threads, shared);
             dense::forward((inputs, outputs), x, weights, bias, u, (threads, shared));
-            u.par_chunks_mut(1 << 14).for_each(|part| finish(0, part));
+            u.par_chunks_mut(1 << 14).for_each(finish);
         }
         Linear::Conv(layer) => {
             let (threads, _) =
@@ -260,7 +260,7 @@ fn input_gradient_of<T: Scalar>(
     dx: &mut [T],
     scratch: &mut Scratch<T>,
 ) {
-    let nothing = |_: usize, _: &mut [T]| {};
+    let nothing = |_: &mut [T]| {};
     match block.linear {
         Linear::Dense { inputs, outputs } => {
             let batch = du.len() / outputs;

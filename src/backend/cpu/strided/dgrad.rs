@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::few::{FEW, dgrad_few, dgrad_few_scratch};
 use super::tile_pixels;
 use super::windows::gather_small;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
@@ -18,7 +19,7 @@ use crate::model::StridedLayer;
 const TAPS: usize = StridedLayer::TAPS;
 
 /// The tap that joins big parity `parity` to the small pixel `offset` (-1..=1) away.
-fn tap(pad: usize, parity: usize, offset: isize) -> Option<usize> {
+pub(super) fn tap(pad: usize, parity: usize, offset: isize) -> Option<usize> {
     (parity + pad)
         .checked_add_signed(-2 * offset)
         .filter(|&tap| tap < TAPS)
@@ -40,6 +41,9 @@ fn tile_rows(layer: &StridedLayer, batch: usize) -> usize {
 
 /// Shared scratch (the reordered weights) and per-thread scratch of [`dgrad`].
 pub fn dgrad_scratch(layer: &StridedLayer, batch: usize) -> (usize, usize) {
+    if layer.c_big <= FEW {
+        return (0, dgrad_few_scratch(layer));
+    }
     let pixels = tile_rows(layer, batch) * layer.small;
     let tile = pixels * (3 * layer.c_small + 4 * layer.c_big);
     (layer.weight_len(), tile)
@@ -83,7 +87,7 @@ fn transpose<T: Scalar>(from: &[T], rows: usize, cols: usize, out: &mut [T]) {
 
 /// `big[p] = start + sum over taps and small channels`, where `start` is the bias or zero.
 /// Shapes: `small [N, S, S, c_small]`, `weights [5, 5, c_big, c_small]`, `big [N, 2S, 2S, c_big]`.
-/// `finish` is called on each finished tile of `big` with the index of its first value.
+/// `finish` is called on each finished tile of `big`.
 pub fn dgrad<T: Scalar>(
     layer: &StridedLayer,
     small: &[T],
@@ -91,9 +95,13 @@ pub fn dgrad<T: Scalar>(
     bias: Option<&[T]>,
     big: &mut [T],
     scratch: (ThreadScratch<'_, T>, &mut [T]),
-    finish: impl Fn(usize, &mut [T]) + Sync,
+    finish: impl Fn(&mut [T]) + Sync,
 ) {
     let (threads, reordered) = scratch;
+    if layer.c_big <= FEW {
+        dgrad_few(layer, small, weights, bias, big, threads, finish);
+        return;
+    }
     reorder(layer, weights, reordered);
     let reordered = &*reordered;
     let rows = tile_rows(layer, big.len() / layer.big_len());
@@ -117,7 +125,7 @@ pub fn dgrad<T: Scalar>(
                 );
                 interleave(layer, parities, bias, out);
             });
-            finish(tile * rows * rows_len, out);
+            finish(out);
         });
 }
 

@@ -26,8 +26,7 @@ pub fn fprop_scratch(layer: &StridedLayer, batch: usize) -> usize {
 
 /// `small[m] = start + sum over taps and big channels of window[m] * weights`, where `start` is the
 /// bias or zero. Shapes: `big [N, 2S, 2S, c_big]`, `weights [5, 5, c_big, c_small]`,
-/// `small [N, S, S, c_small]`. `finish` is called on each finished tile of `small` with the index
-/// of its first value.
+/// `small [N, S, S, c_small]`. `finish` is called on each finished tile of `small`.
 pub fn fprop<T: Scalar>(
     layer: &StridedLayer,
     big: &[T],
@@ -35,7 +34,7 @@ pub fn fprop<T: Scalar>(
     bias: Option<&[T]>,
     small: &mut [T],
     scratch: ThreadScratch<'_, T>,
-    finish: impl Fn(usize, &mut [T]) + Sync,
+    finish: impl Fn(&mut [T]) + Sync,
 ) {
     let (group, channels) = (group(layer), layer.c_small);
     let pixels = tile_pixels(group, small.len() / channels);
@@ -63,6 +62,6 @@ pub fn fprop<T: Scalar>(
                     pixel.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
                 }
             }
-            finish(first * channels, out);
+            finish(out);
         });
 }

@@ -6,6 +6,7 @@
 //! Tiles depend on shapes only, so that results do not depend on the number of threads.
 
 mod dgrad;
+mod few;
 mod fprop;
 mod wgrad;
 mod windows;
