@@ -7,6 +7,8 @@
 
 mod dgrad;
 mod fprop;
+#[cfg(test)]
+mod reference_tests;
 mod wgrad;
 mod windows;
 
