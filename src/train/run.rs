@@ -150,6 +150,7 @@ impl Run {
             let root = root.to_owned();
             return Err(RunError::Finished { root, step, total });
         }
+        self.directory.make()?;
         let config_text = self.config.to_toml()?;
         let path = self.directory.config();
         write_atomic(&path, |file| file.write_all(config_text.as_bytes())).map_err(|source| {
