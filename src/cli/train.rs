@@ -148,8 +148,10 @@ fn say_beginning(run: &Run) {
     ));
     let data = &run.dataset.description;
     let parents = &data.parents;
+    let kept = run.dataset.kept.as_ref();
+    let kept = kept.map_or(String::new(), |kept| format!(" ({kept})"));
     say(&format!(
-        "maps: {}; {} train, {} validate, {} test",
+        "maps: {}{kept}; {} train, {} validate, {} test",
         data.source, parents.train, parents.validation, parents.test
     ));
     if data.side_deg.is_none() {
