@@ -13,4 +13,6 @@ pub mod report;
 pub mod rng;
 pub mod stats;
 pub mod tape;
+#[cfg(test)]
+mod testing;
 pub mod train;

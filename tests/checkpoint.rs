@@ -4,12 +4,14 @@
 use std::fs;
 use std::path::Path;
 
+use cosmogan::data::Transform;
 use cosmogan::model::{Architecture, Network, Preset, discriminator, generator};
 use cosmogan::rng::{Philox, Stream};
 use cosmogan::train::checkpoint::{
     AdamSteps, CheckpointError, Description, NetworkState, Snapshot, write,
 };
-use cosmogan::train::{CheckpointFile, Config, TrainedNetwork, Weights};
+use cosmogan::train::{CheckpointFile, Config, TrainedNetwork, Weights, transform_of};
+use rand::RngExt;
 use safetensors::SafeTensors;
 
 /// Networks and arenas full of distinct numbers.
@@ -125,6 +127,27 @@ fn everything_comes_back_to_the_bit_for_every_dense_norm() {
         assert_eq!(file.generator_ema().unwrap(), fixture.average);
         assert_eq!(file.generator().unwrap(), fixture.g.weights);
         assert_eq!(file.discriminator().unwrap(), fixture.d.weights);
+    }
+}
+
+/// A resumed run trains with the transform of its checkpoint.
+#[test]
+fn the_numbers_of_a_transform_come_back_to_the_bit() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.safetensors");
+    let mut fixture = Fixture::small();
+    let mut random = Philox::new(31, Stream::Benchmark, 0).sequential();
+    for _ in 0..60 {
+        let [width, scale, offset] = [0.1, 2.0, 1.0].map(|most| random.random::<f64>() * most);
+        let transform = Transform::Log {
+            width,
+            scale,
+            offset,
+        };
+        fixture.description.transform = serde_json::to_value(transform).unwrap();
+        fixture.write(&path).unwrap();
+        let file = CheckpointFile::open(&path).unwrap();
+        assert_eq!(transform_of(file.description()).unwrap(), transform);
     }
 }
 

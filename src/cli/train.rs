@@ -51,7 +51,7 @@ pub struct TrainPlan {
 /// Where a run begins.
 #[derive(Debug)]
 pub enum Start {
-    /// Anew, with [`RunDirectory::create`] for `out` and the configuration's name.
+    /// Anew, with [`RunDirectory::choose`] for `out` and the configuration's name.
     New { out: Option<PathBuf> },
     /// From the last checkpoint of a run.
     Resume(RunDirectory),
@@ -101,7 +101,7 @@ impl TrainArgs {
 pub fn run(arguments: &TrainArgs) -> Result<()> {
     let TrainPlan { config, start } = arguments.plan()?;
     let (directory, resumed) = match start {
-        Start::New { out } => (RunDirectory::create(out.as_deref(), &config.name)?, false),
+        Start::New { out } => (RunDirectory::choose(out.as_deref(), &config.name)?, false),
         Start::Resume(directory) => (directory, true),
     };
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
@@ -148,8 +148,10 @@ fn say_beginning(run: &Run) {
     ));
     let data = &run.dataset.description;
     let parents = &data.parents;
+    let kept = run.dataset.kept.as_ref();
+    let kept = kept.map_or(String::new(), |kept| format!(" ({kept})"));
     say(&format!(
-        "maps: {}; {} train, {} validate, {} test",
+        "maps: {}{kept}; {} train, {} validate, {} test",
         data.source, parents.train, parents.validation, parents.test
     ));
     if data.side_deg.is_none() {
@@ -252,7 +254,8 @@ mod tests {
     fn resuming_takes_the_runs_own_configuration_and_refuses_changes() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("run");
-        let run = RunDirectory::create(Some(&root), "x").unwrap();
+        let run = RunDirectory::choose(Some(&root), "x").unwrap();
+        run.make().unwrap();
         let old = Config::of_preset(Preset::Thesis256, Some(Convention::Paper));
         std::fs::write(run.config(), old.to_toml().unwrap()).unwrap();
         let root = root.to_str().unwrap();

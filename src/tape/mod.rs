@@ -5,6 +5,10 @@
 //! and the resulting [`Program`] runs any number of times on a [`Backend`] without allocating.
 //! Nodes are whole blocks of the two networks.
 
+#[cfg(test)]
+mod accumulation_tests;
+#[cfg(test)]
+mod gradient_tests;
 mod memory;
 mod program;
 

@@ -18,6 +18,9 @@ pub struct Dataset {
     /// Real maps that the result is reported on.
     pub test: HeldOutSet,
     pub description: DataDescription,
+    /// Where synthetic maps lie, and whether they were made now. Not part of the description: a
+    /// run that made them and one that found them are the same run.
+    pub kept: Option<String>,
 }
 
 /// What a checkpoint says of the maps that it was trained on.
@@ -74,7 +77,12 @@ impl Dataset {
         if config.architecture.channels != 1 {
             return Err(DatasetError::Channels(config.architecture.channels));
         }
-        let (maps, source, side_deg) = open_maps(config, progress)?;
+        let Opened {
+            maps,
+            source,
+            side_deg,
+            kept,
+        } = open_maps(config, progress)?;
         maps.require_side(size)?;
         let scanned = ScannedMaps::scan(&maps)?;
         let [train, validation, test] = config.data.fractions;
@@ -113,6 +121,7 @@ impl Dataset {
             test: held_out(&split.test)?,
             training: TrainingSet::new(Arc::clone(&maps), &split.train, transform, sampling)?,
             description,
+            kept,
         };
         let (epoch, batch) = (dataset.training.epoch_len(), config.run.batch);
         if config.step.drop_last && epoch < batch {
@@ -122,11 +131,16 @@ impl Dataset {
     }
 }
 
-/// The maps, where they come from, and the side of the network's map in degrees.
-fn open_maps(
-    config: &Config,
-    progress: &dyn Fn(usize, usize),
-) -> Result<(Maps, String, Option<f64>), DataError> {
+struct Opened {
+    maps: Maps,
+    /// Where they come from.
+    source: String,
+    /// The side of the network's map in degrees.
+    side_deg: Option<f64>,
+    kept: Option<String>,
+}
+
+fn open_maps(config: &Config, progress: &dyn Fn(usize, usize)) -> Result<Opened, DataError> {
     let data = &config.data;
     if data.paths.is_empty() {
         let size = config.architecture.map_size;
@@ -136,19 +150,20 @@ fn open_maps(
         let side = set.side_deg * size as f64 / set.pixels as f64;
         let source = format!(
             "{} synthetic lognormal maps of the paper's cosmology, {}x{} pixels, {:.3} degrees \
-             a side ({} {})",
-            set.maps,
-            set.pixels,
-            set.pixels,
-            set.side_deg,
-            if made.reused {
-                "found in"
-            } else {
-                "made and kept in"
-            },
-            made.path.display(),
+             a side",
+            set.maps, set.pixels, set.pixels, set.side_deg,
         );
-        return Ok((made.maps, source, data.side_deg.or(Some(side))));
+        let how = if made.reused {
+            "found in"
+        } else {
+            "made and kept in"
+        };
+        return Ok(Opened {
+            maps: made.maps,
+            source,
+            side_deg: data.side_deg.or(Some(side)),
+            kept: Some(format!("{how} {}", made.path.display())),
+        });
     }
     let maps = Maps::open(&data.paths)?;
     let (smallest, largest) = maps.sides();
@@ -159,7 +174,12 @@ fn open_maps(
     };
     let (count, files) = (maps.len(), maps.files());
     let source = format!("{count} maps of {sides} pixels in {files} files");
-    Ok((maps, source, data.side_deg))
+    Ok(Opened {
+        maps,
+        source,
+        side_deg: data.side_deg,
+        kept: None,
+    })
 }
 
 fn fit(choice: TransformChoice, training: &Statistics) -> Result<Transform, DataError> {

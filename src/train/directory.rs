@@ -81,12 +81,12 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Direct
 }
 
 impl RunDirectory {
-    /// Makes the directory of a new run: at `out` if given, else at the first of `runs/<name>`,
-    /// `runs/<name>-2`, ... that holds no run.
+    /// Where a new run goes: to `out` if given, else to the first of `runs/<name>`,
+    /// `runs/<name>-2`, ... that holds no run. Nothing is made yet.
     ///
     /// # Errors
-    /// `out` holds a run already, or a directory cannot be made.
-    pub fn create(out: Option<&Path>, name: &str) -> Result<Self, DirectoryError> {
+    /// `out` holds a run already.
+    pub fn choose(out: Option<&Path>, name: &str) -> Result<Self, DirectoryError> {
         let run = match out {
             Some(out) => Self::at(out),
             None => (1u32..)
@@ -100,10 +100,18 @@ impl RunDirectory {
         if run.holds_a_run() {
             return Err(DirectoryError::Occupied(run.root));
         }
-        for directory in [run.checkpoints(), run.samples()] {
+        Ok(run)
+    }
+
+    /// Makes what is missing of the directory.
+    ///
+    /// # Errors
+    /// A directory cannot be made.
+    pub fn make(&self) -> Result<(), DirectoryError> {
+        for directory in [self.checkpoints(), self.samples()] {
             fs::create_dir_all(&directory).map_err(failed("create", &directory))?;
         }
-        Ok(run)
+        Ok(())
     }
 
     /// The directory of a run that exists.
@@ -299,7 +307,9 @@ mod tests {
 
     fn run_with(steps: &[u64]) -> (tempfile::TempDir, RunDirectory) {
         let directory = tempfile::tempdir().unwrap();
-        let run = RunDirectory::create(Some(&directory.path().join("run")), "x").unwrap();
+        let run = RunDirectory::choose(Some(&directory.path().join("run")), "x").unwrap();
+        assert!(!run.root().exists());
+        run.make().unwrap();
         for &step in steps {
             fs::write(run.checkpoint(step), b"").unwrap();
         }
@@ -357,7 +367,7 @@ mod tests {
     #[test]
     fn a_new_run_never_overwrites_an_old_one() {
         let (_keep, run) = run_with(&[10]);
-        let again = RunDirectory::create(Some(run.root()), "x");
+        let again = RunDirectory::choose(Some(run.root()), "x");
         assert!(matches!(again, Err(DirectoryError::Occupied(_))));
         assert!(matches!(
             RunDirectory::open(run.root()),

@@ -14,6 +14,8 @@ mod run;
 mod sampler;
 mod signals;
 mod step;
+#[cfg(test)]
+mod step_tests;
 mod trainer;
 mod validate;
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{AdamSteps, CheckpointError, Description};
 use super::config::{Config, ConfigError};
@@ -83,6 +83,7 @@ pub struct Run {
     /// The newest checkpoint of a run that goes on.
     pub checkpoint: Option<Checkpoint>,
     pub dataset: Dataset,
+    resumed: bool,
 }
 
 /// How a run ended.
@@ -106,10 +107,12 @@ impl Run {
         progress: &dyn Fn(usize, usize),
     ) -> Result<Self, RunError> {
         let checkpoint = match resumed {
-            true => {
-                let (_, path) = directory.last()?;
-                Some(CheckpointFile::open(&path)?.read_all()?)
-            }
+            true => match directory.last() {
+                Ok((_, path)) => Some(CheckpointFile::open(&path)?.read_all()?),
+                // It was ended before its first checkpoint: it begins again.
+                Err(DirectoryError::Empty(_)) => None,
+                Err(error) => return Err(error.into()),
+            },
             false => None,
         };
         let described = checkpoint
@@ -122,6 +125,7 @@ impl Run {
             directory,
             checkpoint,
             dataset,
+            resumed,
         })
     }
 
@@ -146,10 +150,11 @@ impl Run {
             Some(checkpoint) => Trainer::resume(backend(), &self.config, checkpoint)?,
         };
         let (step, root) = (trainer.step(), self.directory.root());
-        if step >= total {
+        if step > total || (step == total && self.is_reported(step)) {
             let root = root.to_owned();
             return Err(RunError::Finished { root, step, total });
         }
+        self.directory.make()?;
         let config_text = self.config.to_toml()?;
         let path = self.directory.config();
         write_atomic(&path, |file| file.write_all(config_text.as_bytes())).map_err(|source| {
@@ -159,16 +164,16 @@ impl Run {
                 source,
             }
         })?;
-        let metrics = match self.checkpoint {
-            None => MetricsWriter::create(&self.directory.metrics())?,
-            Some(_) => MetricsWriter::resume(&self.directory.metrics(), step)?,
+        let metrics = match self.resumed {
+            false => MetricsWriter::create(&self.directory.metrics())?,
+            true => MetricsWriter::resume(&self.directory.metrics(), step)?,
         };
         let latent = self.config.architecture.latent;
-        let best = self.directory.best()?.filter(|best| best.step <= step);
+        let best = self.best(step)?;
         let mut training = Training {
             judge: Judge::new(&self.dataset, latent, self.config.run.seed)?,
             progress: Progress::new(step, total, self.config.run.batch),
-            best_score: best.map_or(f64::INFINITY, |best| best.score),
+            best_score: best.unwrap_or(f64::INFINITY),
             selection: None,
             saved: (step > 0).then_some(step),
             trainer,
@@ -184,6 +189,30 @@ impl Run {
             return Ok(Outcome::Stopped { signal, step });
         }
         training.offer(backend())
+    }
+
+    /// Whether the report of a run that ended at `step` was written: it may have been killed in
+    /// between.
+    fn is_reported(&self, step: u64) -> bool {
+        let summary = std::fs::read(self.directory.root().join("summary.json"));
+        let summary = summary.ok().map(|bytes| serde_json::from_slice(&bytes));
+        matches!(summary, Some(Ok(Reported { steps })) if steps == step)
+    }
+
+    /// The best score up to `step`. The newest checkpoint is marked now if it is the best and the
+    /// run was killed before it said so.
+    fn best(&self, step: u64) -> Result<Option<f64>, RunError> {
+        let best = self.directory.best()?.filter(|best| best.step <= step);
+        let best = best.map(|best| best.score);
+        let newest = self.checkpoint.as_ref();
+        let score = newest.and_then(|c| c.description.selection.get("score")?.as_f64());
+        match score {
+            Some(score) if best.is_none_or(|best| score < best) => {
+                self.directory.set_best(step, score)?;
+                Ok(Some(score))
+            }
+            _ => Ok(best),
+        }
     }
 }
 
@@ -373,6 +402,7 @@ impl<B: Backend> Training<'_, B> {
         let summary = Summary {
             checkpoint: located.path.display().to_string(),
             step,
+            steps: self.trainer.step(),
             test: &report,
         };
         write_atomic(&path, |file| {
@@ -395,6 +425,15 @@ impl<B: Backend> Training<'_, B> {
 #[derive(Serialize)]
 struct Summary<'a> {
     checkpoint: String,
+    /// Of the checkpoint.
     step: u64,
+    /// Of the run.
+    steps: u64,
     test: &'a Report,
+}
+
+/// What of a summary tells how far the run was.
+#[derive(Deserialize)]
+struct Reported {
+    steps: u64,
 }

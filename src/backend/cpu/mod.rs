@@ -10,6 +10,8 @@ mod norm;
 pub mod scalar;
 mod scratch;
 mod step;
+#[cfg(test)]
+mod step_tests;
 mod strided;
 
 use std::mem::size_of;

@@ -150,7 +150,9 @@ pub fn running_statistics<T: Scalar>(running: &[T], saved: &mut [T]) {
 fn activate<T: Scalar>(activation: Activation, x: T) -> T {
     match activation {
         Activation::Identity => x,
-        Activation::Relu => x.max(T::zero()),
+        // Not `max`, which takes NaN for missing: a network that diverged would look sound.
+        Activation::Relu if x < T::zero() => T::zero(),
+        Activation::Relu => x,
         Activation::LeakyRelu => x.max(T::of(LEAKY_SLOPE) * x),
         Activation::Tanh => x.tanh(),
     }
@@ -350,4 +352,26 @@ pub fn column_sums<T: Scalar>(features: usize, dy: &[T], sums: &mut [T], partial
                     .sum(),
             );
         });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_activation_hides_what_is_not_a_number() {
+        use Activation::{Identity, LeakyRelu, Relu, Tanh};
+        for activation in [Identity, Relu, LeakyRelu, Tanh] {
+            let mut y = [f32::NAN, -1.0, 0.0, 2.0];
+            activate_in_place(activation, &mut y);
+            assert!(y[0].is_nan(), "{activation:?} makes {} of NaN", y[0]);
+            let expected: [f32; 3] = match activation {
+                Identity => [-1.0, 0.0, 2.0],
+                Relu => [0.0, 0.0, 2.0],
+                LeakyRelu => [-0.2, 0.0, 2.0],
+                Tanh => [(-1f32).tanh(), 0.0, 2f32.tanh()],
+            };
+            assert_eq!(y[1..], expected, "{activation:?}");
+        }
+    }
 }

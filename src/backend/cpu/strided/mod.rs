@@ -8,6 +8,8 @@
 mod dgrad;
 mod few;
 mod fprop;
+#[cfg(test)]
+mod reference_tests;
 mod wgrad;
 mod windows;
 

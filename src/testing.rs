@@ -1,0 +1,35 @@
+//! What the unit tests of several modules share.
+
+use rand::RngExt;
+
+use crate::rng::{Philox, SequentialPhilox, Stream};
+
+/// The largest deviation of `ours` from `expected`. Refuses other lengths and what is not finite.
+pub fn deviation(what: &str, ours: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(ours.len(), expected.len(), "{what}: lengths");
+    let mut worst = 0.0f64;
+    for (i, (a, b)) in ours.iter().zip(expected).enumerate() {
+        let difference = (a - b).abs();
+        assert!(difference.is_finite(), "{what}: value {i} is {a}, not {b}");
+        worst = worst.max(difference);
+    }
+    worst
+}
+
+/// Random numbers of test `number`.
+pub fn random(number: u64) -> SequentialPhilox {
+    Philox::new(20_250_607, Stream::Benchmark, number).sequential()
+}
+
+/// `len` numbers of N(0, 1), exact in f32.
+pub fn normals(random: &mut SequentialPhilox, len: usize) -> Vec<f64> {
+    let mut values = vec![0.0f32; len];
+    Philox::new(random.random(), Stream::Benchmark, 0).fill_normal(&mut values);
+    values.into_iter().map(f64::from).collect()
+}
+
+#[test]
+#[should_panic(expected = "value 1 is NaN")]
+fn the_comparator_refuses_nan() {
+    deviation("test", &[0.0, f64::NAN], &[0.0, f64::NAN]);
+}
