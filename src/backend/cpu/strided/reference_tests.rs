@@ -108,10 +108,10 @@ impl Case {
         let mut out = poison::<T>(small.len());
         let (threads, _) = poisoned(&mut scratch, fprop_scratch(layer, self.batch), 0);
         let tiles = Mutex::default();
-        let finish = |first: usize, tile: &mut [T]| note(&tiles, first, tile);
+        let finish = |tile: &mut [T]| note(&tiles, tile);
         let bias = small_bias.as_deref();
         fprop(layer, &big, &weights, bias, &mut out, threads, finish);
-        whole(tiles, out.len());
+        whole(tiles, &out);
         let terms = (25 * layer.c_big) as f64;
         let unit = epsilon * (terms + 10.0);
         let fprop = deviation(&name, &wide(&out), &self.expected_small()) / unit;
@@ -120,10 +120,10 @@ impl Case {
         let (shared, threads) = dgrad_scratch(layer, self.batch);
         let scratches = poisoned(&mut scratch, threads, shared);
         let tiles = Mutex::default();
-        let finish = |first: usize, tile: &mut [T]| note(&tiles, first, tile);
+        let finish = |tile: &mut [T]| note(&tiles, tile);
         let bias = big_bias.as_deref();
         dgrad(layer, &small, &weights, bias, &mut out, scratches, finish);
-        whole(tiles, out.len());
+        whole(tiles, &out);
         let terms = (9 * layer.c_small) as f64;
         let unit = epsilon * (terms + 10.0);
         let dgrad = deviation(&name, &wide(&out), &self.expected_big()) / unit;
@@ -177,20 +177,24 @@ fn poisoned<T: Scalar>(
 }
 
 /// Notes a finished tile, which must be written whole.
-fn note<T: Scalar>(tiles: &Mutex<Vec<(usize, usize)>>, first: usize, tile: &[T]) {
+fn note<T: Scalar>(tiles: &Mutex<Vec<(usize, usize)>>, tile: &[T]) {
     assert!(tile.iter().all(|v| v.is_finite()), "a tile is not written");
-    tiles.lock().unwrap().push((first, tile.len()));
+    tiles
+        .lock()
+        .unwrap()
+        .push((tile.as_ptr().addr(), tile.len()));
 }
 
 /// All tiles together must be the output, each value once.
-fn whole(tiles: Mutex<Vec<(usize, usize)>>, len: usize) {
+fn whole<T>(tiles: Mutex<Vec<(usize, usize)>>, out: &[T]) {
     let mut tiles = tiles.into_inner().unwrap();
     tiles.sort_unstable();
-    let end = tiles.iter().fold(0, |end, &(first, count)| {
+    let start = out.as_ptr().addr();
+    let end = tiles.iter().fold(start, |end, &(first, count)| {
         assert_eq!(first, end, "tiles leave a gap or overlap");
-        first + count
+        end + count * size_of::<T>()
     });
-    assert_eq!(end, len);
+    assert_eq!(end, start + size_of_val(out), "tiles end early or late");
 }
 
 fn check(cases: impl Iterator<Item = Case>) {
