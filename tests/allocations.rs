@@ -73,9 +73,6 @@ fn smallest_activation(networks: [&Network; 2]) -> usize {
 
 fn check(convention: Convention) {
     let mut config = Config::of_preset(Preset::Demo, Some(convention));
-    config.architecture.map_size = 64;
-    config.architecture.layers = 3;
-    config.architecture.base_filters = 8;
     config.run.batch = BATCH;
     let (g, d) = (
         generator(&config.architecture),

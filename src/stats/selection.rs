@@ -17,7 +17,7 @@ pub const SPECTRUM_BINS: usize = 6;
 /// The Kolmogorov-Smirnov statistic of pixels that adds 1 to the score.
 pub const KS_SCALE: f64 = 0.1;
 
-/// The typical factor between mean power spectra that adds 1 to the score.
+/// The factor between mean power spectra, in the worst bin, that adds 1 to the score.
 pub const SPECTRUM_SCALE: f64 = 1.5;
 
 /// The white noise baseline takes the last step of its stream, which no resampling reaches.
@@ -35,8 +35,9 @@ pub struct Agreement {
     pub worst_spectrum_factor: f64,
     /// sqrt(mean over bins of (ln r)^2).
     pub log_spectrum_rms: f64,
-    /// `pixel_ks / 0.1 + log_spectrum_rms / ln 1.5`: D = 0.1 weighs as much as spectra that are
-    /// wrong by a factor of 1.5. Lower is better; infinite where the maps have no power in a bin.
+    /// `pixel_ks / 0.1 + ln(worst_spectrum_factor) / ln 1.5`: D = 0.1 weighs as much as a spectrum
+    /// that is wrong by a factor of 1.5 in its worst bin. Lower is better; infinite where the maps
+    /// have no power in a bin.
     pub score: f64,
 }
 
@@ -50,7 +51,7 @@ impl Agreement {
             pixel_ks,
             worst_spectrum_factor,
             log_spectrum_rms,
-            score: pixel_ks / KS_SCALE + log_spectrum_rms / SPECTRUM_SCALE.ln(),
+            score: pixel_ks / KS_SCALE + worst_spectrum_factor.ln() / SPECTRUM_SCALE.ln(),
             spectrum_ratio,
         }
     }

@@ -187,7 +187,7 @@ impl Config {
                 sample_every: if demo { 1000 } else { cadence },
                 checkpoint_every: if demo { 500 } else { cadence },
                 keep: 3,
-                validation_every: cadence,
+                validation_every: if demo { 125 } else { cadence },
                 validation_maps: if demo { 256 } else { 1024 },
                 ema_decay: EMA_DECAY,
             },

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::few::{FEW, dgrad_few, dgrad_few_scratch};
 use super::tile_pixels;
-use super::windows::gather_small;
+use super::windows::{gather_small, transpose};
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
@@ -69,20 +69,6 @@ fn reorder<T: Scalar>(layer: &StridedLayer, weights: &[T], out: &mut [T]) {
             let from = &weights[(r * TAPS + s) * tap_len..][..tap_len];
             transpose(from, big, small, out);
         });
-}
-
-/// `from [rows, cols]` as `out [cols, rows]`, in blocks that stay in the first-level cache.
-fn transpose<T: Scalar>(from: &[T], rows: usize, cols: usize, out: &mut [T]) {
-    const BLOCK: usize = 16;
-    for row in (0..rows).step_by(BLOCK) {
-        for col in (0..cols).step_by(BLOCK) {
-            for c in col..(col + BLOCK).min(cols) {
-                for r in row..(row + BLOCK).min(rows) {
-                    out[c * rows + r] = from[r * cols + c];
-                }
-            }
-        }
-    }
 }
 
 /// `big[p] = start + sum over taps and small channels`, where `start` is the bias or zero.

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::windows::gather_big;
+use super::windows::{gather_big, transpose};
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
@@ -37,7 +37,7 @@ pub fn wgrad_scratch(layer: &StridedLayer, batch: usize) -> (usize, usize) {
         1 => 0,
         groups => groups * layer.weight_len(),
     };
-    (shared, PIXELS * COLUMNS.min(window_len(layer)))
+    (shared, 2 * PIXELS * COLUMNS.min(window_len(layer)))
 }
 
 /// `gradient [5, 5, c_big, c_small]` set to, or increased by, the sum over all pixels of
@@ -106,13 +106,17 @@ fn sum_blocks<T: Scalar>(
             for start in pixels.clone().step_by(PIXELS) {
                 let end = (start + PIXELS).min(pixels.end);
                 threads.with(|buffer| {
-                    let windows = &mut buffer[..(end - start) * width];
+                    let count = end - start;
+                    let (windows, buffer) = buffer.split_at_mut(count * width);
                     gather_big(layer, big, start..end, columns.clone(), windows);
+                    // The product would transpose them too, into memory that it allocates.
+                    let factor = &mut buffer[..count * width];
+                    transpose(windows, count, width, factor);
                     multiply(
                         out,
                         channels,
-                        Matrix::rows(windows, end - start, width, width).transposed(),
-                        Matrix::rows(&small[start * channels..], end - start, channels, channels),
+                        Matrix::rows(factor, width, count, count),
+                        Matrix::rows(&small[start * channels..], count, channels, channels),
                         if start == pixels.start {
                             write
                         } else {

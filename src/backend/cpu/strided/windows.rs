@@ -108,3 +108,29 @@ pub fn gather_small<T: Scalar>(
         );
     }
 }
+
+/// `from [rows, cols]` as `out [cols, rows]`, in blocks that registers hold.
+pub fn transpose<T: Scalar>(from: &[T], rows: usize, cols: usize, out: &mut [T]) {
+    const BLOCK: usize = 8;
+    for row in (0..rows).step_by(BLOCK) {
+        for col in (0..cols).step_by(BLOCK) {
+            let (height, width) = (BLOCK.min(rows - row), BLOCK.min(cols - col));
+            if (height, width) != (BLOCK, BLOCK) {
+                for c in col..col + width {
+                    for r in row..row + height {
+                        out[c * rows + r] = from[r * cols + c];
+                    }
+                }
+                continue;
+            }
+            let mut block = [[T::zero(); BLOCK]; BLOCK];
+            for (r, values) in block.iter_mut().enumerate() {
+                values.copy_from_slice(&from[(row + r) * cols + col..][..BLOCK]);
+            }
+            for c in 0..BLOCK {
+                let column: [T; BLOCK] = std::array::from_fn(|r| block[r][c]);
+                out[(col + c) * rows + row..][..BLOCK].copy_from_slice(&column);
+            }
+        }
+    }
+}
