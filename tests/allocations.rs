@@ -59,8 +59,8 @@ fn reset() {
 }
 
 const BATCH: usize = 8;
-/// What a step may allocate at once: lists of rows and rayon's jobs. The largest was 384 bytes on
-/// 23 November 2026 (x86-64, 64-pixel maps); the matrix products keep their packing buffers from call to call.
+/// What a step may allocate at once: lists of rows, rayon's jobs, packed weights of the one-channel
+/// layers. The largest was 2048 bytes on 23 November 2026 (x86-64, the demo's networks).
 const ALLOWED: usize = 1 << 14;
 
 /// Bytes of the smallest activation of a batch, but for the discriminator's logits.
