@@ -55,8 +55,7 @@ pub enum Statistics {
 
 /// The forward pass of a block.
 #[derive(Clone, Copy, Debug)]
-pub struct Forward<'a> {
-    pub block: &'a Block,
+pub struct Forward {
     /// The network's trained parameters.
     pub parameters: View,
     /// Samples.
@@ -74,8 +73,7 @@ pub struct Forward<'a> {
 
 /// The backward pass of a block, for all samples of its forward pass or for whole groups of them.
 #[derive(Clone, Copy, Debug)]
-pub struct Backward<'a> {
-    pub block: &'a Block,
+pub struct Backward {
     pub parameters: View,
     pub batch: usize,
     pub groups: usize,
@@ -155,9 +153,9 @@ pub trait Backend {
     /// Sets a view to N(0, 1) numbers of `stream` at `step`.
     fn normals(&mut self, to: View, seed: u64, stream: crate::rng::Stream, step: u64);
     /// See [`Forward`].
-    fn forward(&mut self, call: &Forward<'_>);
+    fn forward(&mut self, block: &Block, call: &Forward);
     /// See [`Backward`].
-    fn backward(&mut self, call: &Backward<'_>);
+    fn backward(&mut self, block: &Block, call: &Backward);
     /// See [`Targets`].
     fn targets(&mut self, call: &Targets, scalars: &StepScalars);
     /// See [`Loss`].

@@ -15,7 +15,7 @@ mod program;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::backend::{Accumulate, Adam, Loss, Statistics, Targets, View};
+use crate::backend::{Accumulate, Adam, Backward, Forward, Loss, Statistics, Targets, View};
 use crate::model::{BatchNorm, Network};
 use crate::rng::Stream;
 
@@ -27,49 +27,20 @@ use memory::Plan;
 /// One recorded operation.
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    Normals {
-        to: View,
-        stream: Stream,
-    },
+    Normals { to: View, stream: Stream },
     Targets(Targets),
-    Forward {
-        place: Place,
-        batch: usize,
-        groups: usize,
-        input: View,
-        linear: View,
-        output: View,
-        statistics: Option<Statistics>,
-    },
+    Forward { place: Place, call: Forward },
     Loss(Loss),
-    Backward {
-        place: Place,
-        batch: usize,
-        groups: usize,
-        input: View,
-        linear: View,
-        output: View,
-        saved: Option<View>,
-        gradient: View,
-        input_gradient: Option<View>,
-        parameter_gradient: Option<(View, Accumulate)>,
-    },
-    Adam {
-        player: Player,
-        call: Adam,
-    },
-    Average {
-        average: View,
-        values: View,
-    },
+    Backward { place: Place, call: Backward },
+    Adam { player: Player, call: Adam },
+    Average { average: View, values: View },
 }
 
-/// A block of one of the tape's networks, and the memory of its parameters.
+/// A block of one of the tape's networks.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     player: Player,
     block: usize,
-    parameters: View,
 }
 
 /// How a forward pass normalises.
@@ -197,14 +168,16 @@ impl Tape {
                 place: Place {
                     player,
                     block: index,
-                    parameters: memory.parameters,
                 },
-                batch,
-                groups,
-                input: x,
-                linear,
-                output: y,
-                statistics,
+                call: Forward {
+                    parameters: memory.parameters,
+                    batch,
+                    groups,
+                    input: x,
+                    linear,
+                    output: y,
+                    statistics,
+                },
             });
             x = y;
         }
@@ -249,18 +222,10 @@ impl Tape {
         };
         let mut gradient = gradient;
         for index in pass.ops.clone().rev() {
-            let Op::Forward {
-                place,
-                input,
-                linear,
-                output,
-                statistics,
-                ..
-            } = self.ops[index]
-            else {
+            let Op::Forward { place, call } = self.ops[index] else {
                 continue;
             };
-            let saved = statistics.map(|statistics| match statistics {
+            let saved = call.statistics.map(|statistics| match statistics {
                 Statistics::Batch { saved, .. } | Statistics::Running { saved, .. } => {
                     let len = saved.len / pass.groups;
                     saved.part(samples.start / group * len, groups * len)
@@ -270,19 +235,22 @@ impl Tape {
             let wanted = if first {
                 input_gradient
             } else {
-                Some(self.value(part(input).len))
+                Some(self.value(part(call.input).len))
             };
             self.ops.push(Op::Backward {
                 place,
-                batch,
-                groups,
-                input: part(input),
-                linear: part(linear),
-                output: part(output),
-                saved,
-                gradient,
-                input_gradient: wanted,
-                parameter_gradient: parameter_gradient.map(|view| (view, accumulate)),
+                call: Backward {
+                    parameters: call.parameters,
+                    batch,
+                    groups,
+                    input: part(call.input),
+                    linear: part(call.linear),
+                    output: part(call.output),
+                    saved,
+                    gradient,
+                    input_gradient: wanted,
+                    parameter_gradient: parameter_gradient.map(|view| (view, accumulate)),
+                },
             });
             gradient = wanted.unwrap_or_default();
         }

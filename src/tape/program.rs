@@ -83,48 +83,8 @@ impl Program {
                 };
                 backend.adam(call, rate, scalars.step);
             }
-            Op::Forward {
-                place,
-                batch,
-                groups,
-                input,
-                linear,
-                output,
-                statistics,
-            } => backend.forward(&Forward {
-                block: self.block(place),
-                parameters: place.parameters,
-                batch,
-                groups,
-                input,
-                linear,
-                output,
-                statistics,
-            }),
-            Op::Backward {
-                place,
-                batch,
-                groups,
-                input,
-                linear,
-                output,
-                saved,
-                gradient,
-                input_gradient,
-                parameter_gradient,
-            } => backend.backward(&Backward {
-                block: self.block(place),
-                parameters: place.parameters,
-                batch,
-                groups,
-                input,
-                linear,
-                output,
-                saved,
-                gradient,
-                input_gradient,
-                parameter_gradient,
-            }),
+            Op::Forward { place, ref call } => backend.forward(self.block(place), call),
+            Op::Backward { place, ref call } => backend.backward(self.block(place), call),
         }
     }
 
@@ -160,17 +120,17 @@ impl Op {
                     .for_each(visit)
             }
             Op::Average { average, values } => [average, values].into_iter().for_each(visit),
-            Op::Forward {
-                place,
-                input,
-                linear,
-                output,
-                statistics,
-                ..
-            } => {
-                [&mut place.parameters, input, linear, output]
-                    .into_iter()
-                    .for_each(&mut *visit);
+            Op::Forward { call, .. } => {
+                let Forward {
+                    parameters,
+                    input,
+                    linear,
+                    output,
+                    statistics,
+                    ..
+                } = call;
+                let views = [parameters, input, linear, output];
+                views.into_iter().for_each(&mut *visit);
                 if let Some(
                     Statistics::Batch { saved, running, .. }
                     | Statistics::Running { saved, running },
@@ -179,20 +139,20 @@ impl Op {
                     [saved, running].into_iter().for_each(visit);
                 }
             }
-            Op::Backward {
-                place,
-                input,
-                linear,
-                output,
-                saved,
-                gradient,
-                input_gradient,
-                parameter_gradient,
-                ..
-            } => {
-                [&mut place.parameters, input, linear, output, gradient]
-                    .into_iter()
-                    .for_each(&mut *visit);
+            Op::Backward { call, .. } => {
+                let Backward {
+                    parameters,
+                    input,
+                    linear,
+                    output,
+                    saved,
+                    gradient,
+                    input_gradient,
+                    parameter_gradient,
+                    ..
+                } = call;
+                let views = [parameters, input, linear, output, gradient];
+                views.into_iter().for_each(&mut *visit);
                 saved.iter_mut().for_each(&mut *visit);
                 input_gradient.iter_mut().for_each(&mut *visit);
                 if let Some((view, _)) = parameter_gradient {

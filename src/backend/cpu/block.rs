@@ -10,8 +10,12 @@ use crate::backend::{Accumulate, Backward, Forward, Statistics, View};
 use crate::model::{Activation, Block, Linear};
 
 /// The forward pass.
-pub fn forward<T: Scalar>(arena: &mut [T], scratch: &mut Scratch<T>, call: &Forward<'_>) {
-    let block = call.block;
+pub fn forward<T: Scalar>(
+    arena: &mut [T],
+    scratch: &mut Scratch<T>,
+    block: &Block,
+    call: &Forward,
+) {
     let views = [call.input, call.linear, call.parameters];
     let [x, u, parameters] = disjoint(arena, views);
     let activation = match block.norm {
@@ -20,7 +24,7 @@ pub fn forward<T: Scalar>(arena: &mut [T], scratch: &mut Scratch<T>, call: &Forw
     };
     linear_forward(block, parameters, x, u, activation, scratch);
     match (block.norm, call.statistics) {
-        (Some(_), Some(statistics)) => norm_forward(arena, scratch, call, statistics),
+        (Some(_), Some(statistics)) => norm_forward(arena, scratch, block, call, statistics),
         (Some(_), None) => panic!("block {} has a batch norm and no statistics", block.name),
         (None, _) if call.linear != call.output => {
             let [u, y] = disjoint(arena, [call.linear, call.output]);
@@ -67,10 +71,10 @@ fn linear_forward<T: Scalar>(
 fn norm_forward<T: Scalar>(
     arena: &mut [T],
     scratch: &mut Scratch<T>,
-    call: &Forward<'_>,
+    block: &Block,
+    call: &Forward,
     statistics: Statistics,
 ) {
-    let block = call.block;
     let (Some(norm), Some(gamma)) = (block.norm, block.gamma) else {
         return;
     };
@@ -110,8 +114,12 @@ fn norm_forward<T: Scalar>(
 }
 
 /// The backward pass.
-pub fn backward<T: Scalar>(arena: &mut [T], scratch: &mut Scratch<T>, call: &Backward<'_>) {
-    let block = call.block;
+pub fn backward<T: Scalar>(
+    arena: &mut [T],
+    scratch: &mut Scratch<T>,
+    block: &Block,
+    call: &Backward,
+) {
     let write = |accumulate| match accumulate {
         Accumulate::First => Write::Set,
         Accumulate::Later => Write::Add,
@@ -128,7 +136,14 @@ pub fn backward<T: Scalar>(arena: &mut [T], scratch: &mut Scratch<T>, call: &Bac
                     };
                     (view, write)
                 });
-                norm_backward(arena, scratch, call, saved, group, parameter_gradient);
+                norm_backward(
+                    arena,
+                    scratch,
+                    (block, call),
+                    saved,
+                    group,
+                    parameter_gradient,
+                );
             }
         }
         (Some(_), None) => panic!("block {} has a batch norm and no statistics", block.name),
@@ -139,7 +154,7 @@ pub fn backward<T: Scalar>(arena: &mut [T], scratch: &mut Scratch<T>, call: &Bac
     }
     if let Some((gradient, accumulate)) = call.parameter_gradient {
         let write = write(accumulate);
-        bias_gradient(arena, scratch, call, gradient, write);
+        bias_gradient(arena, scratch, (block, call), gradient, write);
         let weight = gradient.part(block.weight, block.linear.weight_len());
         let [x, du, gradient] = disjoint(arena, [call.input, call.gradient, weight]);
         weight_gradient(block, x, du, gradient, write, scratch);
@@ -155,12 +170,11 @@ pub fn backward<T: Scalar>(arena: &mut [T], scratch: &mut Scratch<T>, call: &Bac
 fn norm_backward<T: Scalar>(
     arena: &mut [T],
     scratch: &mut Scratch<T>,
-    call: &Backward<'_>,
+    (block, call): (&Block, &Backward),
     saved: View,
     group: usize,
     parameter_gradient: Option<(View, Write)>,
 ) {
-    let block = call.block;
     let (Some(norm), Some(gamma)) = (block.norm, block.gamma) else {
         return;
     };
@@ -210,11 +224,10 @@ fn store<T: Scalar>(to: &mut [T], values: &[T], write: Write) {
 fn bias_gradient<T: Scalar>(
     arena: &mut [T],
     scratch: &mut Scratch<T>,
-    call: &Backward<'_>,
+    (block, call): (&Block, &Backward),
     gradient: View,
     write: Write,
 ) {
-    let block = call.block;
     let Some(at) = block.bias else { return };
     let features = block.linear.bias_len();
     let [du, bias] = disjoint(arena, [call.gradient, gradient.part(at, features)]);

@@ -21,6 +21,7 @@ use scalar::Scalar;
 use scratch::Scratch;
 
 use super::{Adam, Backend, BackendError, Backward, Forward, Loss, StepScalars, Targets, View};
+use crate::model::Block;
 use crate::rng::{Philox, Stream};
 
 /// A backend that computes in `T` on the threads of the current rayon pool.
@@ -105,12 +106,12 @@ impl<T: Scalar> Backend for Cpu<T> {
         }
     }
 
-    fn forward(&mut self, call: &Forward<'_>) {
-        block::forward(&mut self.arena, &mut self.scratch, call);
+    fn forward(&mut self, block: &Block, call: &Forward) {
+        block::forward(&mut self.arena, &mut self.scratch, block, call);
     }
 
-    fn backward(&mut self, call: &Backward<'_>) {
-        block::backward(&mut self.arena, &mut self.scratch, call);
+    fn backward(&mut self, block: &Block, call: &Backward) {
+        block::backward(&mut self.arena, &mut self.scratch, block, call);
     }
 
     fn targets(&mut self, call: &Targets, scalars: &StepScalars) {
