@@ -166,7 +166,7 @@ impl Config {
             step.discriminator_rate = demo_rate();
         }
         let (steps, epochs) = match (preset, convention) {
-            (Preset::Demo, _) => (Some(9000), None),
+            (Preset::Demo, _) => (Some(7500), None),
             (_, Convention::Paper) => (None, Some(45)),
             (_, Convention::Torch) => (None, Some(50)),
         };
@@ -238,10 +238,10 @@ const EMA_DECAY: f64 = 0.95;
 /// validation to the next, and settle only at a lower rate.
 fn demo_rate() -> Schedule {
     Schedule::in_steps(&[
-        (5000.0, 2e-4),
-        (1500.0, 1e-4),
-        (1300.0, 4e-5),
-        (1200.0, 1e-5),
+        (4200.0, 2e-4),
+        (1200.0, 1e-4),
+        (1100.0, 4e-5),
+        (1000.0, 1e-5),
     ])
 }
 
