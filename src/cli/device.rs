@@ -9,5 +9,9 @@ pub fn describe(choice: DeviceChoice) -> String {
         DeviceChoice::Auto => "auto: this version has no CUDA engine",
         DeviceChoice::Cpu => "as asked",
     };
-    format!("CPU, {threads} threads ({why})")
+    let threads = match threads {
+        1 => "1 thread".to_owned(),
+        threads => format!("{threads} threads"),
+    };
+    format!("CPU, {threads} ({why})")
 }

@@ -9,7 +9,7 @@ use super::options::{BaseArgs, DataArgs, NetworkArgs, RunArgs, StepArgs};
 use super::progress::CountBar;
 use super::say;
 use cosmogan::backend::Cpu;
-use cosmogan::train::{Config, Outcome, Run, RunDirectory, Stop, resolve};
+use cosmogan::train::{Config, Outcome, Run, RunDirectory, Stop, TransformChoice, resolve};
 
 /// Train a generator, on your maps or on synthetic ones
 ///
@@ -87,6 +87,16 @@ impl TrainArgs {
         Ok(TrainPlan { config, start })
     }
 
+    /// Where the preset came from.
+    fn why_preset(&self) -> &'static str {
+        match (&self.resume, self.base.preset, &self.config) {
+            (Some(_), ..) => "the run's own",
+            (None, Some(_), _) => "as asked",
+            (None, None, Some(_)) => "by --config",
+            (None, None, None) => "the default: minutes on a CPU",
+        }
+    }
+
     fn apply(&self, config: &mut Config) -> Result<()> {
         self.network.apply(&mut config.architecture);
         self.step.apply(&mut config.step);
@@ -110,7 +120,7 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
         bar.show(done, total)
     })?;
     bar.finish();
-    say_beginning(&run);
+    say_beginning(&run, arguments.why_preset());
     let root = run.directory.root().display().to_string();
     match run.train(Cpu::<f32>::new, &stop)? {
         Outcome::Stopped { signal, step } => say(&format!(
@@ -134,16 +144,22 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
 }
 
 /// The first lines: what was chosen, and why.
-fn say_beginning(run: &Run) {
+fn say_beginning(run: &Run, why_preset: &str) {
     let config = &run.config;
     let architecture = &config.architecture;
     let per_epoch = run.steps_per_epoch();
     let total = config.total_steps(per_epoch);
     say(&format!(
-        "preset {}, {size}x{size} maps; device {}; precision f32; transform {}",
+        "preset {} ({why_preset}), {size}x{size} maps; device {}; precision f32 (the CPU's only \
+         one); transform {}, {}",
         config.preset,
         super::device::describe(config.run.device),
         run.dataset.training.transform(),
+        match config.data.transform {
+            TransformChoice::Auto => "chosen for maps of convergence",
+            TransformChoice::None if config.preset.is_of_the_paper() => "as the preset has it",
+            _ => "as asked",
+        },
         size = architecture.map_size,
     ));
     let data = &run.dataset.description;
