@@ -147,8 +147,14 @@ pub trait Backend {
     /// If there is not enough memory.
     fn reserve(&mut self, len: usize) -> Result<(), BackendError>;
     /// Copies values into the arena.
+    ///
+    /// # Panics
+    /// If there are more or fewer than the view holds.
     fn upload(&mut self, to: View, values: &[f32]);
     /// Copies values out of the arena.
+    ///
+    /// # Panics
+    /// If there are more or fewer than the view holds.
     fn download(&self, from: View, values: &mut [f32]);
     /// Sets a view to N(0, 1) numbers of `stream` at `step`.
     fn normals(&mut self, to: View, seed: u64, stream: crate::rng::Stream, step: u64);

@@ -84,12 +84,14 @@ impl<T: Scalar> Backend for Cpu<T> {
     }
 
     fn upload(&mut self, to: View, values: &[f32]) {
+        assert_eq!(to.len, values.len(), "an upload fills its view");
         for (to, &value) in self.values_mut(to).iter_mut().zip(values) {
             *to = T::of(f64::from(value));
         }
     }
 
     fn download(&self, from: View, values: &mut [f32]) {
+        assert_eq!(from.len, values.len(), "a download takes the whole view");
         for (to, value) in values.iter_mut().zip(self.values(from)) {
             *to = value.wide() as f32;
         }
