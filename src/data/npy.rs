@@ -47,10 +47,10 @@ impl NpyFile {
             }
         };
         let file = File::open(path).map_err(io("open"))?;
-        // SAFETY: the mapping is read-only and owned by this struct. It assumes that nobody
-        // truncates or rewrites the file in place while it is open (the system would then raise
-        // SIGBUS or change pixels under us); replacing it by rename, as this program's own writer
-        // does, is harmless. `Maps` documents this for the user.
+        // Whoever truncates or rewrites the file in place meanwhile (the system would raise SIGBUS
+        // or change pixels under us) breaks the assumption below; replacing it by rename, as this
+        // program's own writer does, is harmless. `Maps` documents this for the user.
+        // SAFETY: read-only, owned by this struct, of a file assumed not to change while open.
         let mapped = unsafe { Mmap::map(&file) }.map_err(io("map"))?;
         let header = Header::parse(path, &mapped)?;
         let number = header.number(path)?;

@@ -2,10 +2,12 @@
 //! their ratio on the left, the distribution of pixels on the right.
 
 use super::ReportError;
-use super::canvas::{Area, Canvas, Text, drawing, write_text};
+use super::canvas::{Area, Canvas, FONT, INK, Text, drawing, write_text};
 use super::histogram::{self, Histograms};
 use super::spectrum::{self, Spectra};
+use plotters::chart::MeshStyle;
 use plotters::coord::combinators::WithKeyPoints;
+use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use std::ops::Range;
@@ -138,6 +140,18 @@ fn log_ticks(range: &Range<f64>, most: usize) -> Vec<f64> {
     let decades = marks(&[1.0], 1);
     let every = decades.len().div_ceil(most).max(1);
     marks(&[1.0], every)
+}
+
+/// The look of all panels: axis names and values, a faint grid at the values only.
+pub(super) fn axis_style<'m, 'a, 'b, X: Ranged, Y: Ranged, D: DrawingBackend>(
+    mesh: &'m mut MeshStyle<'a, 'b, X, Y, D>,
+) -> &'m mut MeshStyle<'a, 'b, X, Y, D> {
+    mesh.axis_desc_style((FONT, 21).into_font().color(&INK))
+        .label_style((FONT, 17).into_font().color(&INK))
+        .y_label_offset(4)
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(INK.mix(0.1))
+        .axis_style(INK)
 }
 
 /// A number on a logarithmic axis: a power of ten where it is one, else with its factor.

@@ -1,9 +1,11 @@
 //! The plot of the distribution of pixels, real and generated, on a logarithmic scale.
 
 use super::ReportError;
-use super::canvas::{Area, FONT, INK, Text, drawing, write_text};
+use super::canvas::{Area, Text, drawing, write_text};
 use super::colour::label;
-use super::comparison::{GENERATED, LEGEND, REAL, axis_number, legend, log_axis, log_range};
+use super::comparison::{
+    GENERATED, LEGEND, REAL, axis_number, axis_style, legend, log_axis, log_range,
+};
 use crate::stats::{SortedSample, StatsError};
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
@@ -64,19 +66,13 @@ pub fn draw(area: &Area<'_>, histograms: &Histograms, quantity: &str) -> Result<
         .y_label_area_size(84)
         .build_cartesian_2d(edges[0]..edges[BINS], log_axis(&range, 6))
         .map_err(drawing)?;
-    chart
-        .configure_mesh()
+    let mut mesh = chart.configure_mesh();
+    axis_style(&mut mesh)
         .x_labels(7)
         .x_label_formatter(&|value| label(round(*value, edges[BINS] - edges[0])))
         .y_label_formatter(&|value| axis_number(*value))
         .x_desc(quantity)
         .y_desc("probability density")
-        .axis_desc_style((FONT, 21).into_font().color(&INK))
-        .label_style((FONT, 17).into_font().color(&INK))
-        .y_label_offset(4)
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(INK.mix(0.1))
-        .axis_style(INK)
         .draw()
         .map_err(drawing)?;
     let real = runs(edges, &histograms.real, range.start);

@@ -1,9 +1,9 @@
 //! The plot of mean power spectra, real and generated, with their ratio beneath.
 
 use super::ReportError;
-use super::canvas::{Area, FONT, INK, drawing};
+use super::canvas::{Area, drawing};
 use super::comparison::{
-    GENERATED, LEGEND, LogAxis, REAL, axis_number, legend, log_axis, log_range,
+    GENERATED, LEGEND, LogAxis, REAL, axis_number, axis_style, legend, log_axis, log_range,
 };
 use crate::stats::{PowerSpectrum, SortedSample, StatsError, log_bins};
 use plotters::prelude::*;
@@ -96,17 +96,11 @@ fn draw_spectra(area: &Area<'_>, spectra: &Spectra) -> Result<(), ReportError> {
         .y_label_area_size(84)
         .build_cartesian_2d(l_axis(spectra), log_axis(&range, 8))
         .map_err(drawing)?;
-    chart
-        .configure_mesh()
+    let mut mesh = chart.configure_mesh();
+    axis_style(&mut mesh)
         .x_label_formatter(&|_| String::new())
         .y_label_formatter(&|value| axis_number(*value))
         .y_desc("\u{2113}(\u{2113}+1) P(\u{2113}) / 2\u{3c0}")
-        .axis_desc_style((FONT, 21).into_font().color(&INK))
-        .label_style((FONT, 17).into_font().color(&INK))
-        .y_label_offset(4)
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(INK.mix(0.1))
-        .axis_style(INK)
         .draw()
         .map_err(drawing)?;
     let low = spectra
@@ -154,18 +148,12 @@ fn draw_ratio(area: &Area<'_>, spectra: &Spectra) -> Result<(), ReportError> {
                 .with_key_points(vec![0.5, 0.7, 1.0, 1.5, 2.0]),
         )
         .map_err(drawing)?;
-    chart
-        .configure_mesh()
+    let mut mesh = chart.configure_mesh();
+    axis_style(&mut mesh)
         .x_label_formatter(&|value| axis_number(*value))
         .y_label_formatter(&|value| format!("{value}"))
         .x_desc("multipole \u{2113}")
         .y_desc("generated / real")
-        .axis_desc_style((FONT, 21).into_font().color(&INK))
-        .label_style((FONT, 17).into_font().color(&INK))
-        .y_label_offset(4)
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(INK.mix(0.1))
-        .axis_style(INK)
         .draw()
         .map_err(drawing)?;
     let ratio = |value: f64, real: f64| (value / real).clamp(RATIO.start, RATIO.end);
