@@ -15,4 +15,5 @@ pub mod stats;
 pub mod tape;
 #[cfg(test)]
 mod testing;
+pub mod theory;
 pub mod train;
