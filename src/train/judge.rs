@@ -9,7 +9,9 @@ use super::dataset::Dataset;
 use super::run::RunError;
 use super::sampler::latents;
 use crate::data::Transform;
-use crate::report::{Comparison, Panel, ReportError, SampleGrid, comparison_figure, sample_grid};
+use crate::report::{
+    Comparison, Panel, PictureStyle, ReportError, SampleGrid, comparison_figure, sample_grid,
+};
 use crate::rng::Stream;
 use crate::stats::{Agreement, Reference, StatsError, white_noise_like};
 
@@ -25,6 +27,7 @@ pub struct Judge {
     angle_deg: f64,
     latent_len: usize,
     seed: u64,
+    style: PictureStyle,
     validation: Vec<f32>,
     reference: Reference,
 }
@@ -47,7 +50,12 @@ impl Judge {
     ///
     /// # Errors
     /// Maps without structure.
-    pub fn new(dataset: &Dataset, latent_len: usize, seed: u64) -> Result<Self, StatsError> {
+    pub fn new(
+        dataset: &Dataset,
+        latent_len: usize,
+        seed: u64,
+        style: PictureStyle,
+    ) -> Result<Self, StatsError> {
         let validation = dataset.validation.physical();
         let side = dataset.validation.map_size();
         let angle_deg = dataset.description.angle_deg();
@@ -57,6 +65,7 @@ impl Judge {
             angle_deg,
             latent_len,
             seed,
+            style,
             reference: Reference::new(&validation, side, angle_deg)?,
             validation,
         })
@@ -107,6 +116,7 @@ impl Judge {
             &SampleGrid {
                 title,
                 quantity: QUANTITY,
+                style: self.style,
                 side: self.side,
                 rows: GRID,
                 columns: GRID,
