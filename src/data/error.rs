@@ -51,6 +51,16 @@ pub enum DataError {
         expected: u64,
         found: u64,
     },
+    #[error(
+        "{path}: maps of {channels} channels cannot be written as FITS, which is read one \
+         image a file; name a .npy file"
+    )]
+    FitsChannels { path: PathBuf, channels: usize },
+    #[error(
+        "{path} is no part of the {maps} maps that are to be written, but would be taken for one; \
+         remove it, or choose another name"
+    )]
+    LeftOver { path: PathBuf, maps: usize },
     /// Something told of maps, in a header or a sidecar, that makes no sense.
     #[error("{path}: {field} is {found}; it must be {accepted}")]
     Told {

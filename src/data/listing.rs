@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::error::DataError;
 
-/// The formats that are read, by the endings of their files' names.
+/// The formats of map files, told apart by the endings of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum MapFormat {
     Npy,
     Fits,
 }
 
-impl Kind {
+impl MapFormat {
+    /// The format that the ending of `path` stands for.
     pub fn of(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
@@ -83,7 +84,7 @@ fn files_of_directory(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
 fn is_visible_map(path: &Path) -> bool {
     let name = path.file_name();
     let hidden = name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    !hidden && Kind::of(path).is_some() && path.is_file()
+    !hidden && MapFormat::of(path).is_some() && path.is_file()
 }
 
 fn files_of_pattern(path: &Path) -> Result<Vec<PathBuf>, DataError> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
-use super::listing::{Kind, list_files};
+use super::listing::{MapFormat, list_files};
 use super::pixels::MappedMaps;
 use super::provenance::{Agreement, MapsProvenance, Provenance, Teller};
 use super::sidecar::read_sidecar;
@@ -45,9 +45,9 @@ struct MapFile {
 
 impl MapFile {
     fn open(path: PathBuf) -> Result<Self, DataError> {
-        let (pixels, header) = match Kind::of(&path) {
-            Some(Kind::Npy) => (npy::open(&path)?, Provenance::default()),
-            Some(Kind::Fits) => fits::open(&path)?,
+        let (pixels, header) = match MapFormat::of(&path) {
+            Some(MapFormat::Npy) => (npy::open(&path)?, Provenance::default()),
+            Some(MapFormat::Fits) => fits::open(&path)?,
             None => return Err(unknown_ending(path)),
         };
         let side = pixels.side();
