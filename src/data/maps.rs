@@ -106,6 +106,11 @@ impl Maps {
         })
     }
 
+    /// Channels of each map.
+    pub fn channels(&self) -> usize {
+        1
+    }
+
     /// The file and the index in it of `parent`.
     pub fn place(&self, parent: usize) -> Place<'_> {
         let (path, _, map) = self.locate(parent);
