@@ -78,7 +78,8 @@ pub enum Precision {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// `.npy` files, or directories of them. None: synthetic lognormal maps.
+    /// `.npy` and FITS files, directories of them, or patterns such as `maps/*.fits`. None:
+    /// synthetic lognormal maps.
     pub paths: Vec<PathBuf>,
     /// Crops of each parent map: as many are drawn of each larger map in an epoch, 200 where this is
     /// not given; of maps that are exactly the network's size, as many consecutive ones of a file
@@ -96,9 +97,12 @@ pub struct DataConfig {
     pub scan_pixels: u64,
     /// Whether all pixels are checked before training begins.
     pub check: bool,
-    /// Side of a crop in degrees, where it is known: the scale of power spectra.
+    /// Side of a whole parent map in degrees, where the files do not tell it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub side_deg: Option<f64>,
+    pub angle_deg: Option<f64>,
+    /// Redshift of the lensed sources, where the files do not tell it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_redshift: Option<f64>,
 }
 
 /// How map values are brought into tanh's range.
@@ -211,7 +215,8 @@ impl Config {
                 },
                 scan_pixels: 1 << 27,
                 check: false,
-                side_deg: None,
+                angle_deg: None,
+                source_redshift: None,
             },
         }
     }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Config, TransformChoice};
 use crate::data::{
-    DataError, FileShape, Fractions, HeldOutSet, Maps, PerChannel, Prefetch, Region, Sampling,
-    Split, SplitKind, SplitRecord, SplitRules, SplitSummary, Statistics, SyntheticSet, TrainingSet,
-    TransformKind, Transforms, cache_directory, check_finite, pixels_of, survey,
+    DataError, FileShape, Fractions, HeldOutSet, Maps, PerChannel, Prefetch, Provenance, Region,
+    Sampling, Split, SplitKind, SplitRecord, SplitRules, SplitSummary, Statistics, SyntheticSet,
+    TrainingSet, TransformKind, Transforms, cache_directory, check_finite, pixels_of, survey,
 };
 
 /// Crops that an epoch draws of each larger parent where a configuration does not say: the paper's.
@@ -44,15 +44,15 @@ pub struct DataDescription {
     pub parents: SplitSummary,
     /// Of the training maps, by channel; of a sample where they are many.
     pub training: PerChannel<Statistics>,
-    /// Side of the network's map in degrees, where it is known.
-    pub side_deg: Option<f64>,
+    /// What is known of the network's maps; `side_deg` is that of a crop.
+    pub provenance: Provenance,
 }
 
 impl DataDescription {
     /// Side of the network's map in degrees for spectra; 1 where it is unknown, which shifts the
     /// axis of l and changes no ratio.
     pub fn angle_deg(&self) -> f64 {
-        self.side_deg.unwrap_or(1.0)
+        self.provenance.side_deg.unwrap_or(1.0)
     }
 }
 
@@ -99,12 +99,7 @@ impl Dataset {
         progress: &dyn Fn(OpeningWork, usize, usize),
     ) -> Result<Self, DatasetError> {
         let size = config.architecture.map_size;
-        let Opened {
-            maps,
-            source,
-            side_deg,
-            kept,
-        } = open_maps(config, &|done, total| {
+        let Opened { maps, source, kept } = open_maps(config, &|done, total| {
             progress(OpeningWork::Making, done, total)
         })?;
         let network = config.architecture.channels;
@@ -117,6 +112,12 @@ impl Dataset {
             });
         }
         maps.require_side(size)?;
+        let asked = Provenance {
+            side_deg: config.data.angle_deg,
+            source_redshift: config.data.source_redshift,
+            ..Provenance::default()
+        };
+        let provenance = maps.common_provenance(&asked)?.of_crop(size);
         let rules = split_rules(config);
         let files = FileShape::of(&maps);
         let split = Split::new(&files, &rules)?;
@@ -168,7 +169,7 @@ impl Dataset {
                 split: split.kind,
                 parents,
                 training: read.training,
-                side_deg,
+                provenance,
             },
             kept,
         })
@@ -275,8 +276,6 @@ struct Opened {
     maps: Maps,
     /// Where they come from.
     source: String,
-    /// The side of the network's map in degrees.
-    side_deg: Option<f64>,
     kept: Option<String>,
 }
 
@@ -287,7 +286,6 @@ fn open_maps(config: &Config, progress: &dyn Fn(usize, usize)) -> Result<Opened,
         // One set for all seeds: the cache holds it once, and runs differ by what they draw.
         let set = SyntheticSet::for_map_size(size, 1);
         let made = set.open_or_make(&cache_directory(), progress)?;
-        let side = set.side_deg * size as f64 / set.pixels as f64;
         let source = format!(
             "{} synthetic lognormal maps of the paper's cosmology, {}x{} pixels, {:.3} degrees \
              a side",
@@ -301,7 +299,6 @@ fn open_maps(config: &Config, progress: &dyn Fn(usize, usize)) -> Result<Opened,
         return Ok(Opened {
             maps: made.maps,
             source,
-            side_deg: data.side_deg.or(Some(side)),
             kept: Some(format!("{how} {}", made.path.display())),
         });
     }
@@ -317,7 +314,6 @@ fn open_maps(config: &Config, progress: &dyn Fn(usize, usize)) -> Result<Opened,
     Ok(Opened {
         maps,
         source,
-        side_deg: data.side_deg,
         kept: None,
     })
 }
