@@ -16,7 +16,7 @@ use super::say;
 use cosmogan::backend::Cpu;
 use cosmogan::data::{write_npy_header, write_npy_pixels};
 use cosmogan::files::write_atomic;
-use cosmogan::report::maps_png;
+use cosmogan::report::{PictureStyle, maps_png};
 use cosmogan::rng::Stream;
 use cosmogan::train::{
     CheckpointFile, DeviceChoice, LoadedGenerator, Stop, latents, locate, transform_of,
@@ -49,6 +49,11 @@ pub struct GenerateArgs {
     /// Where the maps go: .npy ([N, H, W], float32) or .png (a grid of pictures)
     #[arg(long, value_name = "FILE", value_parser = map_path)]
     out: PathBuf,
+    /// Colours of pictures: asinh shows voids, filaments and peaks; log is the logarithm of positive
+    /// values, as the CosmoGAN authors draw their maps
+    #[arg(long, value_name = "NAME", default_value = "asinh",
+          value_parser = named::<PictureStyle>(&["asinh", "log"]))]
+    picture_style: PictureStyle,
     /// Maps made at a time
     #[arg(long, value_name = "N", default_value_t = 64,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -160,7 +165,7 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
                 make(first, &mut maps)?;
                 all.extend_from_slice(&maps);
             }
-            maps_png(&plan.out, &all, count, side)?;
+            maps_png(&plan.out, &all, count, side, arguments.picture_style)?;
         }
     }
     bar.finish();

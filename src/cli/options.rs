@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::parse::{fractions, named, schedule};
 use cosmogan::model::{Architecture, DenseNorm, Initialisation, PadLow, Preset};
+use cosmogan::report::PictureStyle;
 use cosmogan::train::{
     Config, Convention, DataConfig, DeviceChoice, EpsilonForm, FlipUnit, Precision, RunConfig,
     Schedule, StepConfig, TransformChoice, UpdateOrder, resolve,
@@ -252,6 +253,10 @@ pub struct RunArgs {
     /// Steps between two pictures of samples; 0: at the end only
     #[arg(long, value_name = "STEPS")]
     pub sample_every: Option<u64>,
+    /// Colours of pictures: asinh shows voids, filaments and peaks; log is the logarithm of positive
+    /// values, as the CosmoGAN authors draw their maps
+    #[arg(long, value_name = "NAME", value_parser = named::<PictureStyle>(&["asinh", "log"]))]
+    pub picture_style: Option<PictureStyle>,
     /// Steps between two checkpoints; 0: at the end only
     #[arg(long, value_name = "STEPS")]
     pub checkpoint_every: Option<u64>,
@@ -281,6 +286,7 @@ impl RunArgs {
         set(&mut run.precision, &self.precision);
         set(&mut run.log_every, &self.log_every);
         set(&mut run.sample_every, &self.sample_every);
+        set(&mut run.picture_style, &self.picture_style);
         set(&mut run.checkpoint_every, &self.checkpoint_every);
         set(&mut run.keep, &self.keep);
         set(&mut run.validation_every, &self.validation_every);

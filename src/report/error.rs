@@ -30,9 +30,14 @@ pub enum ReportError {
         /// The largest side allowed.
         limit: usize,
     },
-    /// No pixel of the maps that set the range of colours is finite.
-    #[error("the maps called \"{0}\" have no finite pixel to take a range of colours from")]
-    NoRange(String),
+    /// No pixel of the maps that set the range of colours can have a colour of its own.
+    #[error("the maps called \"{label}\" have no {needed} pixel to take a range of colours from")]
+    NoRange {
+        /// What the maps are called in the picture.
+        label: String,
+        /// What a pixel would have to be.
+        needed: &'static str,
+    },
     /// A statistic of the maps cannot be computed.
     #[error("the {label} maps cannot be measured: {source}")]
     Stats {

@@ -2,7 +2,7 @@
 
 use super::ReportError;
 use super::canvas::{Area, Canvas, INK, Text, drawing, frame, write_text};
-use super::colour::{Stretch, label};
+use super::colour::{PictureStyle, Stretch, label};
 use plotters::prelude::PathElement;
 use plotters::style::text_anchor::HPos;
 use std::path::Path;
@@ -36,6 +36,7 @@ pub struct SampleGrid<'a> {
     pub title: &'a str,
     /// The name of the quantity and its unit, along the colour bar.
     pub quantity: &'a str,
+    pub style: PictureStyle,
     /// Pixels along the side of a map.
     pub side: usize,
     /// Rows of maps in each panel.
@@ -56,7 +57,7 @@ pub struct SampleGrid<'a> {
 /// Maps of another shape than said, a picture larger than 16384 pixels a side, real maps without
 /// a finite pixel, a file that cannot be written.
 pub fn sample_grid(path: &Path, grid: &SampleGrid<'_>) -> Result<(), ReportError> {
-    let stretch = stretch_of(&grid.real, grid.side)?;
+    let stretch = stretch_of(&grid.real, grid.side, grid.style)?;
     check(&grid.generated, grid.side)?;
     let cells = Cells::new(grid.side, grid.rows, grid.columns);
     let title = if grid.title.is_empty() { 0 } else { TITLE };
@@ -71,7 +72,7 @@ pub fn sample_grid(path: &Path, grid: &SampleGrid<'_>) -> Result<(), ReportError
     for y in 0..cells.height {
         let position = 1.0 - (y as f64 + 0.5) / cells.height as f64;
         for x in bar..bar + BAR {
-            canvas.set(x, top + y, Stretch::colour_at(position));
+            canvas.set(x, top + y, stretch.colour_at(position));
         }
     }
     canvas.draw(|area| {
@@ -93,12 +94,18 @@ pub fn sample_grid(path: &Path, grid: &SampleGrid<'_>) -> Result<(), ReportError
 ///
 /// # Errors
 /// As [`sample_grid`]; n = 0 is a picture without size.
-pub fn maps_png(path: &Path, maps: &[f32], n: usize, side: usize) -> Result<(), ReportError> {
+pub fn maps_png(
+    path: &Path,
+    maps: &[f32],
+    n: usize,
+    side: usize,
+    style: PictureStyle,
+) -> Result<(), ReportError> {
     let panel = Panel {
         label: "maps",
         maps,
     };
-    let stretch = stretch_of(&panel, side)?;
+    let stretch = stretch_of(&panel, side, style)?;
     let n = n.min(maps.len() / (side * side));
     let columns = (n as f64).sqrt().ceil() as usize;
     let cells = Cells::new(side, n.div_ceil(columns.max(1)), columns);
@@ -119,9 +126,15 @@ fn check(panel: &Panel<'_>, side: usize) -> Result<(), ReportError> {
     Ok(())
 }
 
-fn stretch_of(panel: &Panel<'_>, side: usize) -> Result<Stretch, ReportError> {
+fn stretch_of(panel: &Panel<'_>, side: usize, style: PictureStyle) -> Result<Stretch, ReportError> {
     check(panel, side)?;
-    Stretch::of(panel.maps).map_err(|_| ReportError::NoRange(panel.label.to_owned()))
+    Stretch::of(panel.maps, style).map_err(|_| ReportError::NoRange {
+        label: panel.label.to_owned(),
+        needed: match style {
+            PictureStyle::Asinh => "finite",
+            PictureStyle::Log => "positive",
+        },
+    })
 }
 
 /// The values and the name of the colour bar whose upper left is `(left, top)`.

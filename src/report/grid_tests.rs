@@ -26,6 +26,7 @@ fn grid<'a>(generated: &'a [f32], real: &'a [f32]) -> SampleGrid<'a> {
     SampleGrid {
         title: "title",
         quantity: "convergence \u{3ba}",
+        style: PictureStyle::Asinh,
         side: 16,
         rows: 2,
         columns: 3,
@@ -40,10 +41,10 @@ fn a_plain_grid_shows_each_pixel_of_each_map_in_its_place() {
     let path = directory.path().join("maps.png");
     let mut maps = ramp(5, 64);
     maps[2 * 4096 + 64 + 2] = f32::NAN;
-    maps_png(&path, &maps, 3, 64).unwrap();
+    maps_png(&path, &maps, 3, 64, PictureStyle::Asinh).unwrap();
     let (width, height, rgb) = read(&path);
     assert_eq!((width, height), (2 * 192 + GAP, 2 * 192 + GAP));
-    let stretch = Stretch::of(&maps).unwrap();
+    let stretch = Stretch::of(&maps, PictureStyle::Asinh).unwrap();
     let pixel = |x: usize, y: usize| &rgb[(y * width + x) * 3..][..3];
     assert_eq!(pixel(0, 0), stretch.colour(0.0));
     let last_of_map_1 = f64::from(maps[2 * 4096 - 1]);
@@ -66,7 +67,12 @@ fn generated_and_real_maps_share_one_range_set_by_the_real_ones() {
     let (width, _, rgb) = read(&path);
     let top = MARGIN / 2 + TITLE + HEADING;
     let first = &rgb[(top * width + MARGIN) * 3..][..3];
-    assert_eq!(first, Stretch::colour_at(1.0));
+    assert_eq!(
+        first,
+        Stretch::of(&real, PictureStyle::Asinh)
+            .unwrap()
+            .colour_at(1.0)
+    );
 }
 
 #[test]
@@ -84,12 +90,12 @@ fn maps_of_the_wrong_shape_and_grids_without_size_are_refused() {
     };
     let endless = sample_grid(&path, &endless).unwrap_err();
     assert!(matches!(endless, ReportError::Size { .. }));
-    let nothing = maps_png(&path, &real, 0, 16).unwrap_err();
+    let nothing = maps_png(&path, &real, 0, 16, PictureStyle::Asinh).unwrap_err();
     assert!(matches!(nothing, ReportError::Size { .. }));
-    let sideless = maps_png(&path, &real, 1, 0).unwrap_err();
+    let sideless = maps_png(&path, &real, 1, 0, PictureStyle::Asinh).unwrap_err();
     assert!(matches!(sideless, ReportError::Shape { .. }));
-    let nan = maps_png(&path, &[f32::NAN; 256], 1, 16).unwrap_err();
-    assert!(matches!(nan, ReportError::NoRange(_)));
+    let nan = maps_png(&path, &[f32::NAN; 256], 1, 16, PictureStyle::Asinh).unwrap_err();
+    assert!(matches!(nan, ReportError::NoRange { .. }));
     assert!(!path.exists());
 }
 
@@ -97,6 +103,6 @@ fn maps_of_the_wrong_shape_and_grids_without_size_are_refused() {
 fn a_file_that_cannot_be_written_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("missing/maps.png");
-    let error = maps_png(&path, &ramp(1, 16), 1, 16).unwrap_err();
+    let error = maps_png(&path, &ramp(1, 16), 1, 16, PictureStyle::Asinh).unwrap_err();
     assert!(error.to_string().contains("missing/maps.png"), "{error}");
 }

@@ -12,7 +12,7 @@ mod grid;
 mod histogram;
 mod spectrum;
 
-pub use colour::Stretch;
+pub use colour::{PictureStyle, Stretch};
 pub use comparison::{Comparison, comparison_figure};
 pub use error::ReportError;
 pub use grid::{Panel, SampleGrid, maps_png, sample_grid};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Convention, Schedule, StepConfig};
 use crate::model::{Architecture, ArchitectureError, Preset};
+use crate::report::PictureStyle;
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct RunConfig {
     pub log_every: u64,
     /// Steps from one grid of samples to the next; 0 for the last step only.
     pub sample_every: u64,
+    /// Colours of the pictures of maps.
+    #[serde(default)]
+    pub picture_style: PictureStyle,
     /// Steps from one checkpoint to the next; 0 for the last step only.
     pub checkpoint_every: u64,
     /// Checkpoints that are kept: the newest, and the best besides.
@@ -197,6 +201,7 @@ impl Config {
                 precision: Precision::F32,
                 log_every: 10,
                 sample_every: if demo { 1000 } else { cadence },
+                picture_style: PictureStyle::default(),
                 checkpoint_every: if demo { 500 } else { cadence },
                 keep: 3,
                 validation_every: if demo { 125 } else { cadence },

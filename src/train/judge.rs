@@ -10,7 +10,9 @@ use super::dataset::Dataset;
 use super::run::RunError;
 use super::sampler::latents;
 use crate::data::{Transforms, channel_of};
-use crate::report::{Comparison, Panel, ReportError, SampleGrid, comparison_figure, sample_grid};
+use crate::report::{
+    Comparison, Panel, PictureStyle, ReportError, SampleGrid, comparison_figure, sample_grid,
+};
 use crate::rng::Stream;
 use crate::stats::{Agreement, Reference, StatsError, white_noise_like};
 
@@ -24,6 +26,7 @@ pub struct Judge {
     angle_deg: f64,
     latent_len: usize,
     seed: u64,
+    style: PictureStyle,
     /// Validation maps `[n, S, S]` of each channel.
     validation: Vec<Vec<f32>>,
     /// The same, prepared.
@@ -48,7 +51,12 @@ impl Judge {
     ///
     /// # Errors
     /// Maps that cannot be read, or without structure.
-    pub fn new(dataset: &Dataset, latent_len: usize, seed: u64) -> Result<Self, RunError> {
+    pub fn new(
+        dataset: &Dataset,
+        latent_len: usize,
+        seed: u64,
+        style: PictureStyle,
+    ) -> Result<Self, RunError> {
         let side = dataset.validation.map_size();
         let angle_deg = dataset.description.angle_deg();
         let validation = apart(
@@ -61,6 +69,7 @@ impl Judge {
             angle_deg,
             latent_len,
             seed,
+            style,
             references: references(&validation, side, angle_deg)?,
             validation,
         })
@@ -115,6 +124,7 @@ impl Judge {
                 &SampleGrid {
                     title,
                     quantity: &quantity(channel, channels),
+                    style: self.style,
                     side: self.side,
                     rows: GRID,
                     columns: GRID,

@@ -10,12 +10,13 @@ use crate::model::Preset;
 
 /// Fields that may differ when a run is resumed: none of them changes what a step computes, save
 /// the device, whose arithmetic may differ in the last bits.
-const FREE_ON_RESUME: [&str; 9] = [
+const FREE_ON_RESUME: [&str; 10] = [
     "run.steps",
     "run.epochs",
     "run.device",
     "run.log_every",
     "run.sample_every",
+    "run.picture_style",
     "run.checkpoint_every",
     "run.keep",
     "run.validation_every",

@@ -182,9 +182,10 @@ impl Run {
             true => MetricsWriter::resume(&self.directory.metrics(), step)?,
         };
         let latent = self.config.architecture.latent;
+        let run = &self.config.run;
         let best = self.best(step)?;
         let mut training = Training {
-            judge: Judge::new(&self.dataset, latent, self.config.run.seed)?,
+            judge: Judge::new(&self.dataset, latent, run.seed, run.picture_style)?,
             progress: Progress::new(step, total, self.config.run.batch),
             best_score: best.unwrap_or(f64::INFINITY),
             selection: None,
