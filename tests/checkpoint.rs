@@ -147,7 +147,7 @@ fn the_numbers_of_a_transform_come_back_to_the_bit() {
         fixture.description.transform = serde_json::to_value(transform).unwrap();
         fixture.write(&path).unwrap();
         let file = CheckpointFile::open(&path).unwrap();
-        assert_eq!(transform_of(file.description()).unwrap(), transform);
+        assert_eq!(transform_of(file.description()).unwrap(), transform.into());
     }
 }
 

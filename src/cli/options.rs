@@ -172,12 +172,18 @@ pub struct DataArgs {
     #[arg(long, value_name = "NAME", value_parser =
           named::<TransformChoice>(&["auto", "none", "linear", "rational", "log"]))]
     pub transform: Option<TransformChoice>,
-    /// Random crops of each map in an epoch
-    #[arg(long, value_name = "N")]
+    /// Crops of each parent map. Of each larger map as many are drawn in an epoch [default: 200];
+    /// in a file of maps of exactly the network's size as many consecutive ones come from one
+    /// parent and stay in one set (1: each is its own parent) [default: unknown]
+    #[arg(long, value_name = "K")]
     pub crops_per_parent: Option<usize>,
     /// Turn and flip crops at random
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub augment: Option<bool>,
+    /// Read all maps before training and check every pixel; else this is done when pixels are
+    /// drawn, for sets of more than data.scan_pixels (134 million)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub check_data: Option<bool>,
     /// Shares of the maps for training, validation and test
     #[arg(long, value_name = "A,B,C", value_parser = fractions, allow_negative_numbers = true)]
     pub fractions: Option<[f64; 3]>,
@@ -204,7 +210,10 @@ impl DataArgs {
             *path = std::path::absolute(&*path)?;
         }
         set(&mut data.transform, &self.transform);
-        set(&mut data.crops_per_parent, &self.crops_per_parent);
+        if self.crops_per_parent.is_some() {
+            data.crops_per_parent = self.crops_per_parent;
+        }
+        set(&mut data.check, &self.check_data);
         set(&mut data.augment, &self.augment);
         set(&mut data.fractions, &self.fractions);
         data.angle_deg = self.angle_deg.or(data.angle_deg);

@@ -1,5 +1,6 @@
 //! `cosmogan train`: from options and files to a run, new or resumed.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -9,7 +10,9 @@ use super::options::{BaseArgs, DataArgs, NetworkArgs, RunArgs, StepArgs};
 use super::progress::CountBar;
 use super::say;
 use cosmogan::backend::Cpu;
-use cosmogan::train::{Config, Outcome, Run, RunDirectory, Stop, TransformChoice, resolve};
+use cosmogan::train::{
+    Config, OpeningWork, Outcome, Run, RunDirectory, Stop, TransformChoice, resolve,
+};
 
 /// Train a generator, on your maps or on synthetic ones
 ///
@@ -115,11 +118,19 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
         Start::Resume(directory) => (directory, true),
     };
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
-    let bar = CountBar::new("making synthetic maps");
-    let run = Run::open(config, directory, resumed, &|done, total| {
-        bar.show(done, total)
-    })?;
-    bar.finish();
+    let making = CountBar::new("making synthetic maps");
+    let checking = CountBar::new("checking maps");
+    let run = Run::open(
+        config,
+        directory,
+        resumed,
+        &|work, done, total| match work {
+            OpeningWork::Making => making.show(done, total),
+            OpeningWork::Checking => checking.show(done, total),
+        },
+    )?;
+    making.finish();
+    checking.finish();
     say_beginning(&run, arguments.why_preset());
     let root = run.directory.root().display().to_string();
     match run.train(Cpu::<f32>::new, &stop)? {
@@ -154,7 +165,7 @@ fn say_beginning(run: &Run, why_preset: &str) {
          one); transform {}, {}",
         config.preset,
         super::device::describe(config.run.device),
-        run.dataset.training.transform(),
+        run.dataset.training.transforms(),
         match config.data.transform {
             TransformChoice::Auto => "chosen for maps of convergence",
             TransformChoice::None if config.preset.is_of_the_paper() => "as the preset has it",
@@ -163,13 +174,20 @@ fn say_beginning(run: &Run, why_preset: &str) {
         size = architecture.map_size,
     ));
     let data = &run.dataset.description;
-    let parents = &data.parents;
     let kept = run.dataset.kept.as_ref();
     let kept = kept.map_or(String::new(), |kept| format!(" ({kept})"));
     say(&format!(
-        "maps: {}{kept}; {} train, {} validate, {} test",
-        data.source, parents.train, parents.validation, parents.test
+        "maps: {}{kept}; {}",
+        data.source,
+        data.split.describe(&data.parents)
     ));
+    if let Some(unread) = &run.dataset.unread {
+        say(unread);
+    }
+    for warning in &run.dataset.warnings {
+        // A closed standard error is no reason to stop.
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
     if data.provenance.side_deg.is_none() {
         say("the maps' angle is unknown (--angle gives it): l is as for 1 degree a side");
     }

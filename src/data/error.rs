@@ -112,21 +112,60 @@ pub enum DataError {
         map_size: usize,
     },
     #[error(
-        "{path}: map {map}, row {row}, column {column} is {value}; every pixel must be a finite \
-         32-bit number"
+        "{path}: map {map}, row {row}, column {column}{} is {value}; every pixel must be a finite \
+         32-bit number",
+        channel.map_or(String::new(), |channel| format!(", channel {channel}"))
     )]
     NotFinite {
         path: PathBuf,
         map: usize,
         row: usize,
         column: usize,
+        /// Where maps have several.
+        channel: Option<usize>,
         value: f32,
     },
     #[error(
-        "the data hold {0} parent map(s); training, validation and test sets need at least 3, \
-         because crops of one parent overlap and must stay in one set"
+        "the data hold {parents} parent map(s); training, validation and test sets need at least 3, \
+         because crops of one parent overlap and must stay in one set. Fewer are cut into three \
+         strips of rows a map of the network apart, which needs 5 of its maps along a side: 5 x \
+         {map_size} = {} pixels, but those of {path} have {side}; give more or larger maps{}",
+        5 * map_size,
+        group.map_or(String::new(), |k| format!(
+            ", or a data.crops_per_parent below {k}, if fewer maps than that come from one parent"
+        ))
     )]
-    TooFewParents(usize),
+    TooFewParents {
+        parents: usize,
+        path: PathBuf,
+        side: usize,
+        map_size: usize,
+        /// Maps of the network's size that were counted as one parent.
+        group: Option<usize>,
+    },
+    #[error(
+        "{path} holds {maps} map(s) of the network's size, which is no multiple of \
+         data.crops_per_parent = {crops_per_parent}: as many consecutive maps of a file should come \
+         from one parent. Give the number that was cut from each parent (1 where each map is its \
+         own), and files that begin and end with a whole parent"
+    )]
+    Groups {
+        path: PathBuf,
+        maps: usize,
+        crops_per_parent: usize,
+    },
+    #[error(
+        "{path} records how this run's maps were split, and {found}: what trained then could be \
+         tested on now. Give the maps of the run, or start a new one"
+    )]
+    SplitChanged { path: PathBuf, found: String },
+    #[error("cannot start the thread that reads maps: {0}")]
+    Thread(io::Error),
+    #[error("channel {channel}: {source}")]
+    Channel {
+        channel: usize,
+        source: Box<DataError>,
+    },
     #[error("split.{field} is {value}; {accepted}")]
     Fraction {
         field: &'static str,

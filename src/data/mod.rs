@@ -1,6 +1,6 @@
 //! Maps on their way to the networks: files opened as numbered parents ([`Maps`]), checked and
-//! measured ([`ScannedMaps`]), split by parent ([`Split`]), brought into the generator's range
-//! ([`Transform`]) and drawn as batches ([`TrainingSet`], [`HeldOutSet`]). A user without data gets
+//! measured ([`survey`]), split by parent ([`Split`]), brought into the generator's range
+//! ([`Transforms`]) and drawn as batches ([`TrainingSet`] through [`Prefetch`], [`HeldOutSet`]). A user without data gets
 //! lognormal maps of the paper's cosmology ([`SyntheticSet`]). Called by training and by reports;
 //! knows nothing of networks but the side of their maps.
 
@@ -16,13 +16,16 @@ mod lognormal;
 mod maps;
 mod npy;
 mod npy_write;
-mod parents;
+mod per_channel;
 mod pixels;
+mod prefetch;
 mod provenance;
+mod region;
 mod shuffle;
 mod sidecar;
 mod spectrum;
 mod split;
+mod split_record;
 mod statistics;
 mod symmetry;
 mod synthetic;
@@ -39,12 +42,16 @@ pub use listing::MapFormat;
 pub use lognormal::LognormalField;
 pub use maps::{Maps, Place};
 pub use npy_write::{write_npy_header, write_npy_pixels};
+pub use per_channel::{PerChannel, channel_of};
+pub use prefetch::Prefetch;
 pub use provenance::{MapsProvenance, Provenance};
+pub use region::Region;
 pub use spectrum::kappa_power;
-pub use split::{Fractions, Split, SplitSummary};
-pub use statistics::{ScannedMaps, Statistics};
+pub use split::{FileShape, Fractions, Split, SplitKind, SplitRules, SplitSummary, Strips};
+pub use split_record::SplitRecord;
+pub use statistics::{Statistics, Survey, check_finite, pixels_of, survey};
 pub use symmetry::Symmetry;
 pub use synthetic::{SyntheticMaps, SyntheticSet, cache_directory};
-pub use transform::Transform;
+pub use transform::{Transform, Transforms};
 pub use transform_kind::TransformKind;
 pub use write::{MakeMaps, MapSet, write_maps};

@@ -249,7 +249,8 @@ fn cache_directory_in(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::statistics::ScannedMaps;
+    use super::super::region::Region;
+    use super::super::statistics::survey;
     use super::*;
     use std::cell::RefCell;
 
@@ -316,7 +317,10 @@ mod tests {
             seed: 1,
         };
         let made = make(set, directory.path());
-        let all = ScannedMaps::scan(&made.maps).unwrap().all();
+        let whole: Vec<Region> = (0..set.maps)
+            .map(|parent| Region::whole(&made.maps, parent))
+            .collect();
+        let all = survey(&made.maps, &whole, u64::MAX, 1).unwrap().statistics[0];
         // Known-spectrum maps of these pixels and this C_l have an rms of 0.0206 to 0.0222.
         assert!((0.0195..0.0235).contains(&all.rms), "{all:?}");
         assert!(all.min > -0.04 && all.max > 0.15, "{all:?}");

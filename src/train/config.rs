@@ -85,14 +85,22 @@ pub struct DataConfig {
     /// `.npy` and FITS files, directories of them, or patterns such as `maps/*.fits`. None:
     /// synthetic lognormal maps.
     pub paths: Vec<PathBuf>,
-    /// Random crops of each parent map in an epoch.
-    pub crops_per_parent: usize,
+    /// Crops of each parent map: as many are drawn of each larger map in an epoch, 200 where this is
+    /// not given; of maps that are exactly the network's size, as many consecutive ones of a file
+    /// come from one parent and stay in one set.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub crops_per_parent: Option<usize>,
     /// Whether crops are turned by quarter turns and flipped at random.
     pub augment: bool,
     /// Shares of the parent maps for training, validation and test: they sum to 1.
     pub fractions: [f64; 3],
     /// The transform that is asked for; what was fitted is kept in checkpoints.
     pub transform: TransformChoice,
+    /// Pixels that are read at the start to fit the transform and to find what is not finite; of
+    /// larger sets a sample is read, and the rest is checked when it is drawn.
+    pub scan_pixels: u64,
+    /// Whether all pixels are checked before training begins.
+    pub check: bool,
     /// Side of a whole parent map in degrees, where the files do not tell it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub angle_deg: Option<f64>,
@@ -202,7 +210,7 @@ impl Config {
             },
             data: DataConfig {
                 paths: Vec::new(),
-                crops_per_parent: 200,
+                crops_per_parent: None,
                 augment: true,
                 fractions: [0.7, 0.15, 0.15],
                 transform: if preset.is_of_the_paper() {
@@ -210,6 +218,8 @@ impl Config {
                 } else {
                     TransformChoice::Auto
                 },
+                scan_pixels: 1 << 27,
+                check: false,
                 angle_deg: None,
                 source_redshift: None,
             },

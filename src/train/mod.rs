@@ -25,7 +25,7 @@ pub use config::{
     default_convention,
 };
 pub use convention::{Convention, Schedule, Segment, StepConfig, UpdateOrder};
-pub use dataset::{DataDescription, Dataset, DatasetError};
+pub use dataset::{DataDescription, Dataset, DatasetError, OpeningWork};
 pub use directory::{Best, Choice, DirectoryError, Located, RunDirectory, locate};
 pub use judge::{Judge, Report};
 pub use metrics::{MetricsError, MetricsWriter};

@@ -10,7 +10,7 @@ use crate::model::Preset;
 
 /// Fields that may differ when a run is resumed: none of them changes what a step computes, save
 /// the device, whose arithmetic may differ in the last bits.
-const FREE_ON_RESUME: [&str; 9] = [
+const FREE_ON_RESUME: [&str; 10] = [
     "run.steps",
     "run.epochs",
     "run.device",
@@ -20,6 +20,7 @@ const FREE_ON_RESUME: [&str; 9] = [
     "run.checkpoint_every",
     "run.keep",
     "run.validation_every",
+    "data.check",
 ];
 
 /// The configuration of a new run before the command line's other flags: the defaults of `preset`

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{AdamSteps, CheckpointError, Description};
 use super::config::{Config, ConfigError};
-use super::dataset::{Dataset, DatasetError};
+use super::dataset::{Dataset, DatasetError, OpeningWork};
 use super::directory::{DirectoryError, RunDirectory, locate};
 use super::judge::{Judge, Report};
 use super::metrics::{MetricsError, MetricsWriter};
@@ -17,7 +17,7 @@ use super::sampler::LoadedGenerator;
 use super::signals::Stop;
 use super::trainer::{Losses, Trainer};
 use crate::backend::{Backend, BackendError};
-use crate::data::{DataError, Provenance, Transform};
+use crate::data::{DataError, Provenance, Transforms};
 use crate::files::write_atomic;
 use crate::report::ReportError;
 use crate::stats::{Agreement, StatsError};
@@ -65,6 +65,16 @@ pub enum RunError {
         saved: String,
     },
     #[error(
+        "{source}. The run stopped after step {step}, which is saved; correct the file and go on \
+         with --resume {}",
+        root.display()
+    )]
+    Undrawn {
+        step: u64,
+        root: PathBuf,
+        source: DataError,
+    },
+    #[error(
         "the run in {} is at step {step} of {total} already; give a larger --steps or --epochs to \
          go on",
         root.display()
@@ -104,7 +114,7 @@ impl Run {
         config: Config,
         directory: RunDirectory,
         resumed: bool,
-        progress: &dyn Fn(usize, usize),
+        progress: &dyn Fn(OpeningWork, usize, usize),
     ) -> Result<Self, RunError> {
         let checkpoint = match resumed {
             true => match directory.last() {
@@ -164,6 +174,9 @@ impl Run {
                 source,
             }
         })?;
+        self.dataset
+            .split
+            .keep(&self.directory.root().join("split.json"))?;
         let metrics = match self.resumed {
             false => MetricsWriter::create(&self.directory.metrics())?,
             true => MetricsWriter::resume(&self.directory.metrics(), step)?,
@@ -217,11 +230,11 @@ impl Run {
     }
 }
 
-/// The fitted transform of a checkpoint.
+/// The fitted transforms of a checkpoint.
 ///
 /// # Errors
 /// A description that is not a transform.
-pub fn transform_of(description: &Description) -> Result<Transform, RunError> {
+pub fn transform_of(description: &Description) -> Result<Transforms, RunError> {
     let value = description.transform.clone();
     serde_json::from_value(value).map_err(|source| RunError::Metadata {
         what: "transform",
@@ -274,20 +287,17 @@ impl<B: Backend> Training<'_, B> {
     /// Steps until the end, or until a signal, whose name is returned.
     fn loop_to_end(&mut self, stop: &Stop) -> Result<Option<&'static str>, RunError> {
         let per_epoch = self.run.steps_per_epoch();
-        let batch = self.run.config.run.batch;
-        let training = &self.run.dataset.training;
-        let map_len = training.map_size() * training.map_size();
-        let mut maps = vec![0.0; batch * map_len];
+        let mut batches = self.run.dataset.batches(&self.run.config)?;
         while self.trainer.step() < self.total {
             if let Some(signal) = stop.requested() {
                 self.save()?;
                 return Ok(Some(signal));
             }
             let done = self.trainer.step();
-            let (epoch, within) = (done / per_epoch, done % per_epoch);
-            let rows = training.rows(within as usize, batch);
-            let real = &mut maps[..rows.len() * map_len];
-            training.fill(epoch, rows, real);
+            let real = match batches.next(done) {
+                Ok(real) => real,
+                Err(source) => return Err(self.undrawn(source)?),
+            };
             let epochs = done as f64 / per_epoch as f64;
             let losses = self.trainer.train(real, epochs)?;
             self.after_step(&losses, (done + 1) as f64 / per_epoch as f64)?;
@@ -330,6 +340,17 @@ impl<B: Backend> Training<'_, B> {
             self.save()?;
         }
         Ok(())
+    }
+
+    /// Saves what was trained before the maps of the next step turned out to be unusable.
+    fn undrawn(&mut self, source: DataError) -> Result<RunError, RunError> {
+        let step = self.trainer.step();
+        if step == 0 {
+            return Ok(source.into());
+        }
+        self.save()?;
+        let root = self.run.directory.root().to_owned();
+        Ok(RunError::Undrawn { step, root, source })
     }
 
     fn diverged(&self, losses: &Losses) -> RunError {
@@ -383,7 +404,7 @@ impl<B: Backend> Training<'_, B> {
         let dataset = &self.run.dataset;
         let describe = |step: u64, adam_t: AdamSteps| Description {
             architecture: self.run.config.architecture.clone(),
-            transform: json(serde_json::to_value(dataset.training.transform())),
+            transform: json(serde_json::to_value(dataset.training.transforms())),
             config: self.config_text.clone(),
             step,
             adam_t,

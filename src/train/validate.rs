@@ -178,11 +178,18 @@ impl RunConfig {
 
 impl DataConfig {
     fn validate(&self) -> Result<(), ConfigError> {
+        let crops = self.crops_per_parent.unwrap_or(1);
         check(
-            (1..=1_000_000).contains(&self.crops_per_parent),
+            (1..=1_000_000).contains(&crops),
             "data.crops_per_parent",
-            self.crops_per_parent,
+            crops,
             "it must be 1 to 1000000",
+        )?;
+        check(
+            (1..=1 << 40).contains(&self.scan_pixels),
+            "data.scan_pixels",
+            self.scan_pixels,
+            "it must be 1 to 2^40",
         )?;
         let sum: f64 = self.fractions.iter().sum();
         let each = self.fractions.iter().all(|f| (0.0..=1.0).contains(f));
