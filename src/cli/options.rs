@@ -162,7 +162,8 @@ impl StepArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// .npy files, or directories of them [default: synthetic lognormal maps]
+    /// .npy and FITS files, directories of them, or quoted patterns such as 'maps/*.fits' [default:
+    /// synthetic lognormal maps]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub data: Vec<PathBuf>,
     /// How values are brought into the generator's range -1..1 [default: auto; none for the
@@ -179,9 +180,13 @@ pub struct DataArgs {
     /// Shares of the maps for training, validation and test
     #[arg(long, value_name = "A,B,C", value_parser = fractions, allow_negative_numbers = true)]
     pub fractions: Option<[f64; 3]>,
-    /// Side of a crop in degrees, where it is known: the scale of power spectra
-    #[arg(long, value_name = "DEGREES", allow_negative_numbers = true)]
-    pub side_deg: Option<f64>,
+    /// Side of a whole map in degrees, where neither FITS headers (ANGLE) nor sidecars tell it:
+    /// the scale of power spectra, kept with the generator
+    #[arg(long = "angle", value_name = "DEGREES", allow_negative_numbers = true)]
+    pub angle_deg: Option<f64>,
+    /// Redshift of the lensed sources, where the files do not tell it
+    #[arg(long, value_name = "Z", allow_negative_numbers = true)]
+    pub source_redshift: Option<f64>,
 }
 
 impl DataArgs {
@@ -201,9 +206,8 @@ impl DataArgs {
         set(&mut data.crops_per_parent, &self.crops_per_parent);
         set(&mut data.augment, &self.augment);
         set(&mut data.fractions, &self.fractions);
-        if self.side_deg.is_some() {
-            data.side_deg = self.side_deg;
-        }
+        data.angle_deg = self.angle_deg.or(data.angle_deg);
+        data.source_redshift = self.source_redshift.or(data.source_redshift);
         Ok(())
     }
 }

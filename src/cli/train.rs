@@ -170,8 +170,8 @@ fn say_beginning(run: &Run, why_preset: &str) {
         "maps: {}{kept}; {} train, {} validate, {} test",
         data.source, parents.train, parents.validation, parents.test
     ));
-    if data.side_deg.is_none() {
-        say("the maps' angle is unknown (--side-deg gives it): l is as for 1 degree a side");
+    if data.provenance.side_deg.is_none() {
+        say("the maps' angle is unknown (--angle gives it): l is as for 1 degree a side");
     }
     let from = match &run.checkpoint {
         Some(checkpoint) => format!("from step {} ", checkpoint.description.step),
@@ -236,7 +236,7 @@ mod tests {
                      --flip-probability 0 --label-smoothing 0.1 --rate 1e-4 --generator-rate \
                      1:1e-3,2:1e-5 --epsilon-form outside --init paper --drop-last --augment false \
                      --transform log --size 128 --base 8 --layers 3 --pad-low 2 --epochs 3 \
-                     --fractions 0.8,0.1,0.1 --side-deg 1.5 --name x --ema-decay 0.9";
+                     --fractions 0.8,0.1,0.1 --angle 1.5 --source-redshift 0.9 --name x --ema-decay 0.9";
         let words: Vec<&str> = words.split_whitespace().collect();
         let config = plan(&words).unwrap().config;
         assert_eq!(config.step.update, UpdateOrder::Simultaneous);
@@ -246,7 +246,8 @@ mod tests {
         assert_eq!(config.data.transform, TransformChoice::Log);
         assert_eq!((config.run.steps, config.run.epochs), (None, Some(3)));
         assert_eq!(config.architecture.pad_low.pixels(), 2);
-        assert_eq!(config.data.side_deg, Some(1.5));
+        assert_eq!(config.data.angle_deg, Some(1.5));
+        assert_eq!(config.data.source_redshift, Some(0.9));
     }
 
     #[test]

@@ -17,11 +17,18 @@ pub enum DataError {
         action: &'static str,
         source: io::Error,
     },
-    #[error("{0}: no such file or directory; name .npy files or directories that hold them")]
+    #[error(
+        "{0}: no such file or directory; name .npy or .fits files, directories that hold them, or \
+         patterns such as 'maps/*.fits'"
+    )]
     Missing(PathBuf),
-    #[error("{0}: the directory holds no .npy files")]
+    #[error("{0}: the directory holds no .npy files and no .fits, .fit or .fts files either")]
     NoFiles(PathBuf),
-    #[error("no map files were named; name .npy files or directories that hold them")]
+    #[error("{0}: no .npy, .fits, .fit or .fts file matches this pattern")]
+    NoMatch(PathBuf),
+    #[error("{path}: not a pattern of file names: {reason}; put [ and ] around a literal * or ?")]
+    Pattern { path: PathBuf, reason: &'static str },
+    #[error("no map files were named; name .npy or .fits files, or directories that hold them")]
     NothingNamed,
     #[error("{0}: named twice; each map must be a parent of its own, or the split would leak")]
     NamedTwice(PathBuf),
@@ -46,6 +53,57 @@ pub enum DataError {
         path: PathBuf,
         expected: u64,
         found: u64,
+    },
+    #[error(
+        "{path}: maps of {channels} channels cannot be written as FITS, which is read one \
+         image a file; name a .npy file"
+    )]
+    FitsChannels { path: PathBuf, channels: usize },
+    #[error(
+        "{path} is no part of the {maps} maps that are to be written, but would be taken for one; \
+         remove it, or choose another name"
+    )]
+    LeftOver { path: PathBuf, maps: usize },
+    /// Something told of maps, in a header or a sidecar, that makes no sense.
+    #[error("{path}: {field} is {found}; it must be {accepted}")]
+    Told {
+        path: PathBuf,
+        field: &'static str,
+        found: String,
+        accepted: &'static str,
+    },
+    #[error(
+        "{path}: not a description of maps: {reason}; it must be one JSON object, such as \
+             {{\"side_deg\": 3.5, \"source_redshift\": 1.0}}. Correct it, or rename it if it is about \
+             something else"
+    )]
+    Sidecar { path: PathBuf, reason: String },
+    #[error(
+        "{field}: {second_teller} says {second}, but {first_teller} says {first}; all maps of a \
+         training must agree, to 1 in 10000. Correct the wrong one, or leave maps out"
+    )]
+    Conflict {
+        field: &'static str,
+        first: f64,
+        first_teller: String,
+        second: f64,
+        second_teller: String,
+    },
+    #[error(
+        "--angle (data.angle_deg) is the side of a whole map, but maps have {smallest} to {largest} \
+         pixels a side; leave it out and tell the side of each file in its FITS header (ANGLE) or \
+         its sidecar ({{\"side_deg\": ...}} in <file name>.json)"
+    )]
+    AmbiguousAngle { smallest: usize, largest: usize },
+    #[error(
+        "{path} has maps of {channels} channel(s), but {first_path} of {first_channels}; all maps \
+         of a training must have as many channels"
+    )]
+    Channels {
+        path: PathBuf,
+        channels: usize,
+        first_path: PathBuf,
+        first_channels: usize,
     },
     #[error(
         "{path}: maps are {side}x{side} pixels, smaller than the network's {map_size}x{map_size}; \

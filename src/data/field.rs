@@ -12,7 +12,7 @@ use super::field_error::FieldError;
 use super::patch::Patch;
 use crate::rng::{Philox, Stream};
 
-/// Bytes that fields may take at once while many are made.
+/// Bytes that fields may take while many are made at once.
 const WORKING_BYTES: usize = 2 << 30;
 
 /// The largest error of the power that a field may have.
@@ -29,7 +29,7 @@ pub enum FieldKind {
 }
 
 /// A field of some power spectrum on a [`Patch`] of the sky, ready to be realised.
-pub struct Field {
+pub struct RandomField {
     kind: FieldKind,
     patch: Patch,
     /// <g^2> of the Gaussian field on the whole grid.
@@ -40,7 +40,12 @@ pub struct Field {
     fft: Fft2<f32>,
 }
 
-impl Field {
+impl FieldKind {
+    /// No pixel of maps ray-traced through simulations to sources at z = 1 is below -0.04.
+    pub const USUAL_SHIFT: f64 = 0.04;
+}
+
+impl RandomField {
     /// The field whose power at multipole l > 0 is `power(l)` steradians.
     ///
     /// The spectrum holds on the patch's periodic grid at all modes but the mean, from 2 pi over
@@ -117,31 +122,26 @@ impl Field {
         field
     }
 
-    /// Hands realisations `0..count` under `seed` to `take`, in order and on this thread, while
-    /// others are made on all of rayon's.
+    /// Fills `maps` `[n, pixels, pixels]` with realisations number `first` and on, on all of rayon's
+    /// threads; see [`at_once`](Self::at_once) for n.
     ///
-    /// # Errors
-    /// The first error of `take`, which ends the work.
-    pub fn realise_many<E>(
-        &self,
-        seed: u64,
-        count: usize,
-        mut take: impl FnMut(usize, &[f32]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// # Panics
+    /// Where `maps` is not a whole number of maps.
+    pub fn realise_many(&self, seed: u64, first: usize, maps: &mut [f32]) {
+        let pixels = self.patch.pixels.pow(2);
+        assert!(maps.len().is_multiple_of(pixels), "{} values", maps.len());
+        let maps = maps.par_chunks_exact_mut(pixels).enumerate();
+        maps.for_each(|(at, map)| {
+            map.copy_from_slice(&self.realise(seed, (first + at) as u64));
+        });
+    }
+
+    /// How many maps to make at a time: one a thread, unless they take too much memory.
+    pub fn at_once(&self) -> usize {
         // Modes and plane in f32 take 8 bytes a point of the grid, and a little more.
         let bytes_of_a_field = 10 * self.patch.grid() * self.patch.grid();
         let most = (WORKING_BYTES / bytes_of_a_field).max(1);
-        let together = rayon::current_num_threads().min(most);
-        for first in (0..count).step_by(together) {
-            let group: Vec<Vec<f32>> = (first..count.min(first + together))
-                .into_par_iter()
-                .map(|index| self.realise(seed, index as u64))
-                .collect();
-            for (offset, map) in group.iter().enumerate() {
-                take(first + offset, map)?;
-            }
-        }
-        Ok(())
+        rayon::current_num_threads().min(most)
     }
 
     /// g on the whole grid.
@@ -226,9 +226,14 @@ fn lognormal_powers(
     let points = correlation.len() as f64;
     let modes = fft.forward(&mut correlation);
     drop(correlation);
+    let exact = modes.iter().skip(1).all(|mode| mode.re >= 0.0);
     let powers = modes.iter().map(|mode| (mode.re / points).max(0.0));
     let mut powers: Vec<f64> = powers.collect();
+    drop(modes);
     powers[0] = 0.0;
+    if exact {
+        return Ok((powers, 0.0));
+    }
     let error = power_error(fft, &powers, wanted, shift);
     if error > MOST_POWER_ERROR {
         let percent = 100.0 * error;

@@ -19,19 +19,14 @@ fn paper_power() -> ConvergencePower {
     ConvergencePower::new(&Cosmology::PAPER, 1.0).unwrap()
 }
 
-fn field(kind: FieldKind, patch: Patch, power: &ConvergencePower) -> Field {
-    Field::new(kind, patch, |l| power.at(l)).unwrap()
+fn field(kind: FieldKind, patch: Patch, power: &ConvergencePower) -> RandomField {
+    RandomField::new(kind, patch, |l| power.at(l)).unwrap()
 }
 
 /// `MAPS` realisations under `seed`.
-fn realisations(field: &Field, seed: u64) -> Vec<f32> {
-    let mut maps = Vec::new();
-    let done = field.realise_many(seed, MAPS, |index, map| {
-        assert_eq!(index * map.len(), maps.len());
-        maps.extend_from_slice(map);
-        Ok::<_, ()>(())
-    });
-    done.unwrap();
+fn realisations(field: &RandomField, seed: u64) -> Vec<f32> {
+    let mut maps = vec![0.0; MAPS * field.patch.pixels.pow(2)];
+    field.realise_many(seed, 0, &mut maps);
     maps
 }
 
@@ -249,7 +244,7 @@ fn a_cut_map_is_a_part_of_a_periodic_one_twice_as_wide_and_does_not_continue_at_
     assert_ne!(map, cut.realise(1, 6));
     assert_ne!(map, cut.realise(2, 5));
     // The correlation of the first column with the last, over that of neighbours.
-    let around_the_edge = |field: &Field, n: usize| {
+    let around_the_edge = |field: &RandomField, n: usize| {
         let (mut edge, mut inside) = (0.0, 0.0);
         for index in 0..MAPS as u64 {
             for row in field.realise(3, index).chunks_exact(n) {
@@ -308,7 +303,7 @@ fn fields_agree_with_those_of_another_program_in_spectrum_and_rms() {
 fn a_shift_too_small_for_the_spectrum_is_refused_with_one_that_is_not() {
     let power = paper_power();
     let patch = patch(64, 3.464, false);
-    let new = |shift| Field::new(FieldKind::Lognormal { shift }, patch, |l| power.at(l));
+    let new = |shift| RandomField::new(FieldKind::Lognormal { shift }, patch, |l| power.at(l));
     for (shift, error) in [(0.04, 0.0..1e-9), (0.01, 0.0..1e-9), (0.002, 0.001..0.05)] {
         let found = new(shift).unwrap().power_error();
         assert!(error.contains(&found), "shift {shift}: {found}");
@@ -326,7 +321,7 @@ fn a_shift_too_small_for_the_spectrum_is_refused_with_one_that_is_not() {
 #[test]
 fn patches_and_spectra_without_meaning_are_refused() {
     let new = |patch, power: f64| {
-        let field = Field::new(FieldKind::Gaussian, patch, |_| power);
+        let field = RandomField::new(FieldKind::Gaussian, patch, |_| power);
         field
             .err()
             .map(|error| error.to_string())

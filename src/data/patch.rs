@@ -19,9 +19,11 @@ pub struct Patch {
 }
 
 impl Patch {
+    /// Whether fields can be made on it.
+    ///
     /// # Errors
     /// Pixels or an angle out of range.
-    pub(super) fn check(&self) -> Result<(), FieldError> {
+    pub fn check(&self) -> Result<(), FieldError> {
         let most = if self.periodic {
             MOST_POINTS
         } else {
@@ -55,6 +57,12 @@ impl Patch {
         } else {
             2 * self.pixels
         }
+    }
+
+    /// The multipoles of the longest and the shortest wave of its fields.
+    pub fn multipoles(&self) -> (f64, f64) {
+        let corner = (self.grid() / 2) as f64 * std::f64::consts::SQRT_2;
+        (self.fundamental(), self.fundamental() * corner)
     }
 
     /// The multipole of the grid's longest wave.

@@ -10,19 +10,20 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
-use super::field::{Field, FieldKind};
+use super::field::{FieldKind, RandomField};
 use super::field_error::FieldError;
 use super::maps::Maps;
 use super::npy_write::{write_npy_header, write_npy_pixels};
 use super::patch::Patch;
+use super::provenance::Provenance;
+use super::sidecar::sidecar_path;
 use crate::files::write_atomic;
 use crate::theory::{ConvergencePower, Cosmology};
 
 /// Part of the cache's file names: raise it when the same parameters give other maps.
 const VERSION: u32 = 2;
 
-/// kappa0 of the lognormal field: no pixel is below -0.04, as in ray tracing to z = 1.
-const SHIFT: f64 = 0.04;
+const SHIFT: f64 = FieldKind::USUAL_SHIFT;
 
 /// Pixels of a whole set: 256 MiB in float32.
 const MOST_PIXELS: usize = 1 << 26;
@@ -61,13 +62,10 @@ pub struct SyntheticMaps {
 struct Sidecar {
     version: u32,
     set: SyntheticSet,
-    side_deg: f64,
-    pixel_deg: f64,
+    #[serde(flatten)]
+    provenance: Provenance,
     source: String,
     shift: f64,
-    #[serde(flatten)]
-    cosmology: Cosmology,
-    source_redshift: f64,
     /// Of the whole `.npy` file.
     crc32: u32,
 }
@@ -109,9 +107,7 @@ impl SyntheticSet {
             }));
         }
         let path = directory.join(self.file_name());
-        let mut sidecar = path.clone().into_os_string();
-        sidecar.push(".json");
-        let sidecar = PathBuf::from(sidecar);
+        let sidecar = sidecar_path(&path);
         if let Some(maps) = self.reuse(&path, &sidecar) {
             return Ok(SyntheticMaps {
                 maps,
@@ -169,7 +165,7 @@ impl SyntheticSet {
         4 * self.maps * self.pixels * self.pixels
     }
 
-    fn field(&self) -> Result<Field, DataError> {
+    fn field(&self) -> Result<RandomField, DataError> {
         let power = ConvergencePower::new(&COSMOLOGY, SOURCE_REDSHIFT)?;
         let patch = Patch {
             pixels: self.pixels,
@@ -177,22 +173,19 @@ impl SyntheticSet {
             periodic: false,
         };
         let kind = FieldKind::Lognormal { shift: SHIFT };
-        Ok(Field::new(kind, patch, |l| power.at(l))?)
+        Ok(RandomField::new(kind, patch, |l| power.at(l))?)
     }
 
     fn sidecar(&self, crc32: u32) -> Sidecar {
         Sidecar {
             version: VERSION,
             set: *self,
-            side_deg: self.side_deg,
-            pixel_deg: self.side_deg / self.pixels as f64,
+            provenance: Provenance::of(&COSMOLOGY, SOURCE_REDSHIFT, self.side_deg),
             source: format!(
                 "cosmogan {}: lognormal field with the Limber C_l of Eisenstein-Hu and halofit",
                 env!("CARGO_PKG_VERSION")
             ),
             shift: SHIFT,
-            cosmology: COSMOLOGY,
-            source_redshift: SOURCE_REDSHIFT,
             crc32,
         }
     }
@@ -216,17 +209,25 @@ impl SyntheticSet {
 
     fn write_maps(
         &self,
-        field: &Field,
+        field: &RandomField,
         file: &mut impl Write,
         progress: &dyn Fn(usize, usize),
     ) -> io::Result<()> {
         write_npy_header(file, [self.maps, self.pixels, self.pixels])?;
         progress(0, self.maps);
-        field.realise_many(self.seed, self.maps, |index, map| {
-            write_npy_pixels(file, map)?;
-            progress(index + 1, self.maps);
-            Ok(())
-        })
+        let mut group = Vec::new();
+        let mut done = 0;
+        while done < self.maps {
+            let n = field.at_once().min(self.maps - done);
+            group.resize(n * self.pixels * self.pixels, 0.0);
+            field.realise_many(self.seed, done, &mut group);
+            for map in group.chunks_exact(self.pixels * self.pixels) {
+                write_npy_pixels(file, map)?;
+                done += 1;
+                progress(done, self.maps);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -280,7 +281,6 @@ fn cache_directory_in(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::provenance::Provenance;
     use super::super::statistics::ScannedMaps;
     use super::*;
     use std::cell::RefCell;
@@ -306,6 +306,8 @@ mod tests {
         assert!(!made.reused);
         assert!(seen.into_inner().into_iter().eq((0..=6).map(|i| (i, 6))));
         assert_eq!((made.maps.len(), made.maps.sides()), (6, (64, 64)));
+        let told = *made.maps.provenance(0);
+        assert_eq!(told, Provenance::of(&Cosmology::PAPER, 1.0, SET.side_deg));
         let bytes = fs::read(&made.path).unwrap();
         assert!(make(SET, &cache).reused);
 
@@ -317,15 +319,7 @@ mod tests {
         fs::write(&made.path, damaged).unwrap();
         assert!(!make(SET, &cache).reused, "a damaged file was reused");
         assert_eq!(fs::read(&made.path).unwrap(), bytes);
-        let sidecar = format!("{}.json", made.path.display());
-        let text = fs::read_to_string(&sidecar).unwrap();
-        let told: Provenance = serde_json::from_str(&text).unwrap();
-        let expected = Provenance {
-            omega_l: None,
-            wa: None,
-            ..Provenance::of(&Cosmology::PAPER, 1.0, SET.side_deg)
-        };
-        assert_eq!(told, expected);
+        let sidecar = sidecar_path(&made.path);
         fs::write(sidecar, "{").unwrap();
         assert!(
             !make(SET, &cache).reused,

@@ -94,6 +94,12 @@ impl ConvergencePower {
         })
     }
 
+    /// The first and the last multipole of the table.
+    pub fn range(&self) -> (f64, f64) {
+        let [first, last] = [0, self.table.len() - 1].map(|i| self.table[i].0.exp());
+        (first, last)
+    }
+
     /// C_l in steradians at any multipole: power laws between the points of the table, and beyond
     /// both ends (l = 1 and 1e6 unless the table was given) the power laws of its first and last two
     /// points. There is no mean: C_l is 0 where `l` is not above 0, and NaN where `l` is.

@@ -78,7 +78,8 @@ pub enum Precision {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// `.npy` files, or directories of them. None: synthetic lognormal maps.
+    /// `.npy` and FITS files, directories of them, or patterns such as `maps/*.fits`. None:
+    /// synthetic lognormal maps.
     pub paths: Vec<PathBuf>,
     /// Random crops of each parent map in an epoch.
     pub crops_per_parent: usize,
@@ -88,9 +89,12 @@ pub struct DataConfig {
     pub fractions: [f64; 3],
     /// The transform that is asked for; what was fitted is kept in checkpoints.
     pub transform: TransformChoice,
-    /// Side of a crop in degrees, where it is known: the scale of power spectra.
+    /// Side of a whole parent map in degrees, where the files do not tell it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub side_deg: Option<f64>,
+    pub angle_deg: Option<f64>,
+    /// Redshift of the lensed sources, where the files do not tell it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_redshift: Option<f64>,
 }
 
 /// How map values are brought into tanh's range.
@@ -201,7 +205,8 @@ impl Config {
                 } else {
                     TransformChoice::Auto
                 },
-                side_deg: None,
+                angle_deg: None,
+                source_redshift: None,
             },
         }
     }

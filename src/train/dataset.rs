@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Config, TransformChoice};
 use crate::data::{
-    DataError, Fractions, HeldOutSet, Maps, Sampling, ScannedMaps, Split, SplitSummary, Statistics,
-    SyntheticSet, TrainingSet, Transform, TransformKind, cache_directory,
+    DataError, Fractions, HeldOutSet, Maps, Provenance, Sampling, ScannedMaps, Split, SplitSummary,
+    Statistics, SyntheticSet, TrainingSet, Transform, TransformKind, cache_directory,
 };
 
 /// The maps of a run.
@@ -32,15 +32,15 @@ pub struct DataDescription {
     pub parents: SplitSummary,
     /// Of the training parents.
     pub training: Statistics,
-    /// Side of the network's map in degrees, where it is known.
-    pub side_deg: Option<f64>,
+    /// What is known of the network's maps; `side_deg` is that of a crop.
+    pub provenance: Provenance,
 }
 
 impl DataDescription {
     /// Side of the network's map in degrees for spectra; 1 where it is unknown, which shifts the
     /// axis of l and changes no ratio.
     pub fn angle_deg(&self) -> f64 {
-        self.side_deg.unwrap_or(1.0)
+        self.provenance.side_deg.unwrap_or(1.0)
     }
 }
 
@@ -50,10 +50,12 @@ pub enum DatasetError {
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(
-        "architecture.channels is {0}, but maps are read with one channel; \
-         train with channels = 1"
+        "architecture.channels is {asked}, but the maps have {found} channel(s); \
+         train with channels = {found}"
     )]
-    Channels(usize),
+    Channels { asked: usize, found: usize },
+    #[error("the maps have {0} channels, but only maps of one channel can be trained on")]
+    SeveralChannels(usize),
     #[error(
         "an epoch has {epoch} maps, fewer than a batch of {batch}; \
          lower run.batch, raise data.crops_per_parent or give more maps"
@@ -74,16 +76,23 @@ impl Dataset {
         progress: &dyn Fn(usize, usize),
     ) -> Result<Self, DatasetError> {
         let size = config.architecture.map_size;
-        if config.architecture.channels != 1 {
-            return Err(DatasetError::Channels(config.architecture.channels));
+        let Opened { maps, source, kept } = open_maps(config, progress)?;
+        if maps.channels() != config.architecture.channels {
+            return Err(DatasetError::Channels {
+                asked: config.architecture.channels,
+                found: maps.channels(),
+            });
         }
-        let Opened {
-            maps,
-            source,
-            side_deg,
-            kept,
-        } = open_maps(config, progress)?;
+        if maps.channels() != 1 {
+            return Err(DatasetError::SeveralChannels(maps.channels()));
+        }
         maps.require_side(size)?;
+        let asked = Provenance {
+            side_deg: config.data.angle_deg,
+            source_redshift: config.data.source_redshift,
+            ..Provenance::default()
+        };
+        let provenance = maps.common_provenance(&asked)?.of_crop(size);
         let scanned = ScannedMaps::scan(&maps)?;
         let [train, validation, test] = config.data.fractions;
         let fractions = Fractions {
@@ -110,7 +119,7 @@ impl Dataset {
             source,
             parents: split.summary(),
             training,
-            side_deg,
+            provenance,
         };
         let held_out = |parents: &[usize]| {
             let count = config.run.validation_maps;
@@ -135,8 +144,6 @@ struct Opened {
     maps: Maps,
     /// Where they come from.
     source: String,
-    /// The side of the network's map in degrees.
-    side_deg: Option<f64>,
     kept: Option<String>,
 }
 
@@ -147,7 +154,6 @@ fn open_maps(config: &Config, progress: &dyn Fn(usize, usize)) -> Result<Opened,
         // One set for all seeds: the cache holds it once, and runs differ by what they draw.
         let set = SyntheticSet::for_map_size(size, 1);
         let made = set.open_or_make(&cache_directory(), progress)?;
-        let side = set.side_deg * size as f64 / set.pixels as f64;
         let source = format!(
             "{} synthetic lognormal maps of the paper's cosmology, {}x{} pixels, {:.3} degrees \
              a side",
@@ -161,7 +167,6 @@ fn open_maps(config: &Config, progress: &dyn Fn(usize, usize)) -> Result<Opened,
         return Ok(Opened {
             maps: made.maps,
             source,
-            side_deg: data.side_deg.or(Some(side)),
             kept: Some(format!("{how} {}", made.path.display())),
         });
     }
@@ -177,7 +182,6 @@ fn open_maps(config: &Config, progress: &dyn Fn(usize, usize)) -> Result<Opened,
     Ok(Opened {
         maps,
         source,
-        side_deg: data.side_deg,
         kept: None,
     })
 }

@@ -31,7 +31,7 @@ pub use judge::{Judge, Report};
 pub use metrics::{MetricsError, MetricsWriter};
 pub use progress::{Progress, duration};
 pub use restore::{Checkpoint, CheckpointFile, TrainedNetwork, Weights};
-pub use run::{Outcome, Run, RunError, transform_of};
+pub use run::{Outcome, Run, RunError, provenance_of, transform_of};
 pub use sampler::{LoadedGenerator, Sampler, latents};
 pub use signals::Stop;
 pub use step::{Options, Players, StepProgram};

@@ -188,7 +188,7 @@ mod tests {
             for convention in [None, Some(Convention::Paper), Some(Convention::Torch)] {
                 let mut config = Config::of_preset(preset, convention);
                 config.data.paths = vec!["maps/a file.npy".into()];
-                config.data.side_deg = Some(12f64.sqrt() / 4.0);
+                config.data.angle_deg = Some(12f64.sqrt());
                 config.validate().unwrap();
                 let text = config.to_toml().unwrap();
                 assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
@@ -256,7 +256,7 @@ mod tests {
         let message = check_resumable(&run, &asked).unwrap_err().to_string();
         assert!(message.contains("architecture.latent"), "{message}");
         let mut asked = run.clone();
-        asked.data.side_deg = Some(1.0);
+        asked.data.angle_deg = Some(1.0);
         assert!(check_resumable(&run, &asked).is_err());
     }
 

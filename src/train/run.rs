@@ -17,7 +17,7 @@ use super::sampler::LoadedGenerator;
 use super::signals::Stop;
 use super::trainer::{Losses, Trainer};
 use crate::backend::{Backend, BackendError};
-use crate::data::{DataError, Transform};
+use crate::data::{DataError, Provenance, Transform};
 use crate::files::write_atomic;
 use crate::report::ReportError;
 use crate::stats::{Agreement, StatsError};
@@ -226,6 +226,23 @@ pub fn transform_of(description: &Description) -> Result<Transform, RunError> {
         what: "transform",
         source,
     })
+}
+
+/// What a checkpoint tells of the maps that its generator makes.
+///
+/// # Errors
+/// A description of something else.
+pub fn provenance_of(description: &Description) -> Result<Provenance, RunError> {
+    // Before 2026-11-23 the side alone was kept, beside the other fields of the data.
+    let data = &description.data;
+    let value = data.get("provenance").unwrap_or(data).clone();
+    let known: Result<Option<Provenance>, _> = serde_json::from_value(value);
+    known
+        .map(Option::unwrap_or_default)
+        .map_err(|source| RunError::Metadata {
+            what: "data",
+            source,
+        })
 }
 
 /// A run in its loop.

@@ -192,12 +192,19 @@ impl DataConfig {
             format!("{:?}", self.fractions),
             "it holds the shares for training (above 0), validation and test, which sum to 1",
         )?;
-        let side = self.side_deg.unwrap_or(1.0);
+        let angle = self.angle_deg.unwrap_or(1.0);
         check(
-            side > 0.0 && side <= 180.0,
-            "data.side_deg",
-            side,
+            angle > 0.0 && angle <= 180.0,
+            "data.angle_deg",
+            angle,
             "it must be an angle above 0 and up to 180 degrees",
+        )?;
+        let redshift = self.source_redshift.unwrap_or(1.0);
+        check(
+            redshift > 0.0 && redshift <= 2000.0,
+            "data.source_redshift",
+            redshift,
+            "it must be above 0 and up to 2000",
         )?;
         for path in &self.paths {
             let good = !path.as_os_str().is_empty();
