@@ -61,7 +61,11 @@ impl MapFile {
         };
         let mut both = Agreement::default();
         file.tell(&mut both)?;
-        file.provenance = both.result().of_crop(side);
+        let by_sidecar = file.sidecar.as_ref().and_then(|(_, told)| told.side_deg);
+        file.provenance = Provenance {
+            side_deg: file.header.side_deg.or(by_sidecar),
+            ..both.result().of_crop(side)
+        };
         Ok(file)
     }
 
