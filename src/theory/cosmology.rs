@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{TheoryError, check};
 
-/// A flat universe of matter, radiation (see [`omega_r`](Self::omega_r)) and dark energy with a
-/// constant equation of state. Neutrinos are massless.
+/// A flat universe of matter, dark energy with a constant equation of state, and the radiation of a
+/// microwave background of 2.7255 K with massless neutrinos.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cosmology {
