@@ -207,7 +207,8 @@ fn numbers_without_meaning_are_refused_by_name() {
         1e300,
         0.0,
     ] {
-        let set: [(&str, fn(&mut Cosmology, f64)); 6] = [
+        type Set = fn(&mut Cosmology, f64);
+        let set: [(&str, Set); 6] = [
             ("omega_m", |c, v| c.omega_m = v),
             ("omega_b", |c, v| c.omega_b = v),
             ("sigma_8", |c, v| c.sigma_8 = v),
