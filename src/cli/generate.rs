@@ -11,12 +11,13 @@ use ndarray::Array2;
 use ndarray_npy::ReadNpyExt;
 use serde_json::{Value, json};
 
+use super::options::PictureArgs;
 use super::parse::{MapFormat, map_format, map_path, named};
 use super::progress::CountBar;
 use super::say;
 use cosmogan::backend::Cpu;
 use cosmogan::data::{MapFormat as ValueFormat, MapSet, write_maps};
-use cosmogan::report::{PictureStyle, maps_png};
+use cosmogan::report::maps_png;
 use cosmogan::rng::Stream;
 use cosmogan::train::checkpoint::Description;
 use cosmogan::train::{
@@ -54,11 +55,8 @@ pub struct GenerateArgs {
     /// one map, maps-00001.fits and so on of more) or .png (a grid of pictures)
     #[arg(long, value_name = "FILE", value_parser = map_path)]
     out: PathBuf,
-    /// Colours of pictures: asinh shows voids, filaments and peaks; log is the logarithm of positive
-    /// values, as the CosmoGAN authors draw their maps
-    #[arg(long, value_name = "NAME", default_value = "asinh",
-          value_parser = named::<PictureStyle>(&["asinh", "log"]))]
-    picture_style: PictureStyle,
+    #[command(flatten)]
+    picture: PictureArgs,
     /// Maps made at a time
     #[arg(long, value_name = "N", default_value_t = 64,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -170,7 +168,7 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
                 make(first, &mut maps)?;
                 all.extend_from_slice(&maps);
             }
-            maps_png(&plan.out, &all, count, side, arguments.picture_style)?;
+            maps_png(&plan.out, &all, count, side, arguments.picture.style)?;
         }
     }
     bar.finish();

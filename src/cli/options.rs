@@ -274,6 +274,16 @@ pub struct RunArgs {
     pub ema_decay: Option<f64>,
 }
 
+/// How maps are drawn, for commands without a configuration.
+#[derive(Args, Clone, Debug)]
+pub struct PictureArgs {
+    /// Colours of pictures: asinh shows voids, filaments and peaks; log is the logarithm of positive
+    /// values, as the CosmoGAN authors draw their maps
+    #[arg(long = "picture-style", value_name = "NAME", default_value = "asinh",
+          value_parser = named::<PictureStyle>(&["asinh", "log"]))]
+    pub style: PictureStyle,
+}
+
 impl RunArgs {
     /// Changes what was given.
     pub fn apply(&self, config: &mut Config) {

@@ -4,6 +4,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::field_error::FieldError;
+use crate::theory::TheoryError;
+
 /// An error of the data module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -184,12 +187,10 @@ pub enum DataError {
         value: u64,
         accepted: &'static str,
     },
-    #[error("synthetic.{field} is {value}; {accepted}")]
-    Synthetic {
-        field: &'static str,
-        value: f64,
-        accepted: &'static str,
-    },
+    #[error("synthetic maps cannot be made: {0}")]
+    Field(#[from] FieldError),
+    #[error("synthetic maps cannot be made: {0}")]
+    Theory(#[from] TheoryError),
     #[error(
         "{path}: cannot {action} the cache of synthetic maps: {source}; set COSMOGAN_CACHE to a \
          directory with room for {megabytes} MB"
