@@ -143,7 +143,7 @@ fn wrong_fits_files_are_told_with_what_would_be_right() {
     }
     let cube = std::fs::read(corpus.join("cube_f32.fits")).unwrap();
     std::fs::write(d.join("cut.fits"), &cube[..2880 + 767]).unwrap();
-    std::fs::write(d.join("endless.fits"), &cube[..80].repeat(2000)).unwrap();
+    std::fs::write(d.join("endless.fits"), cube[..80].repeat(2000)).unwrap();
     std::fs::write(d.join("text.fits"), "0.1 0.2 0.3\n".repeat(400)).unwrap();
     std::fs::write(d.join("packed.fits.gz"), "\x1f\x0b").unwrap();
     std::fs::write(d.join("tiles.fits.fz"), "SIMPLE  =").unwrap();
