@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::options::{BaseArgs, DataArgs, NetworkArgs, RunArgs, StepArgs};
 use super::progress::CountBar;
-use super::say;
+use super::{say, warn};
 use cosmogan::backend::Cpu;
-use cosmogan::train::{Config, Outcome, Run, RunDirectory, Stop, TransformChoice, resolve};
+use cosmogan::train::{Config, Outcome, Run, RunDirectory, Start, Stop, TransformChoice, resolve};
 
 /// Train a generator, on your maps or on synthetic ones
 ///
@@ -48,21 +48,13 @@ pub struct TrainPlan {
     pub start: Start,
 }
 
-/// Where a run begins.
-#[derive(Debug)]
-pub enum Start {
-    /// Anew, with [`RunDirectory::choose`] for `out` and the configuration's name.
-    New { out: Option<PathBuf> },
-    /// From the last checkpoint of a run.
-    Resume(RunDirectory),
-}
-
 impl TrainArgs {
     /// The run that these arguments ask for. Nothing is written.
     ///
     /// # Errors
     /// A file that cannot be read, a value out of range, or a resumed run that would change.
     pub fn plan(&self) -> Result<TrainPlan> {
+        self.step.check()?;
         let Some(directory) = &self.resume else {
             let (preset, convention) = (self.base.preset, self.base.convention);
             let mut config = resolve::load(preset, convention, self.config.as_deref())?;
@@ -110,16 +102,13 @@ impl TrainArgs {
 /// Runs the command.
 pub fn run(arguments: &TrainArgs) -> Result<()> {
     let TrainPlan { config, start } = arguments.plan()?;
-    let (directory, resumed) = match start {
-        Start::New { out } => (RunDirectory::choose(out.as_deref(), &config.name)?, false),
-        Start::Resume(directory) => (directory, true),
-    };
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
     let bar = CountBar::new("making synthetic maps");
-    let run = Run::open(config, directory, resumed, &|done, total| {
-        bar.show(done, total)
-    })?;
+    let run = Run::open(config, start, &|done, total| bar.show(done, total))?;
     bar.finish();
+    for warning in &run.warnings {
+        warn(warning);
+    }
     say_beginning(&run, arguments.why_preset());
     let root = run.directory.root().display().to_string();
     match run.train(Cpu::<f32>::new, &stop)? {

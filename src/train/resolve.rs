@@ -10,7 +10,7 @@ use crate::model::Preset;
 
 /// Fields that may differ when a run is resumed: none of them changes what a step computes, save
 /// the device, whose arithmetic may differ in the last bits.
-const FREE_ON_RESUME: [&str; 8] = [
+const FREE_ON_RESUME: [&str; 12] = [
     "run.steps",
     "run.epochs",
     "run.device",
@@ -18,6 +18,10 @@ const FREE_ON_RESUME: [&str; 8] = [
     "run.sample_every",
     "run.checkpoint_every",
     "run.keep",
+    "run.keep_every",
+    "run.on_divergence",
+    "run.watch",
+    "run.tensorboard",
     "run.validation_every",
 ];
 
