@@ -144,6 +144,11 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
+    /// Whether there is no such file.
+    pub fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Whether the file itself is at fault, so that another checkpoint may serve in its place.
     pub fn is_damage(&self) -> bool {
         match self {

@@ -5,6 +5,9 @@ mod config;
 mod convention;
 mod dataset;
 mod directory;
+#[cfg(test)]
+mod directory_tests;
+mod error;
 mod events;
 mod journal;
 mod judge;

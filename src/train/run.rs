@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::OnDivergence;
 use super::checkpoint::{AdamSteps, CheckpointError, Description};
-use super::config::{Config, ConfigError};
-use super::dataset::{Dataset, DatasetError};
+use super::config::Config;
+use super::dataset::Dataset;
 use super::directory::{DirectoryError, Keep, RunDirectory};
+pub use super::error::RunError;
 use super::journal::Journal;
 use super::judge::{Judge, Report};
 use super::lock::RunLock;
-use super::metrics::MetricsError;
 use super::offer::is_reported;
 use super::progress::Progress;
 use super::recovery::Recovery;
@@ -23,77 +23,10 @@ use super::rollback::{newest_undamaged, resume_journal};
 use super::signals::Stop;
 use super::trainer::{Losses, Trainer};
 use super::watch::{Spread, Trouble};
-use crate::backend::{Backend, BackendError};
-use crate::data::{DataError, Transform};
+use crate::backend::Backend;
+use crate::data::Transform;
 use crate::files::write_atomic;
-use crate::report::ReportError;
-use crate::stats::{Agreement, StatsError};
-
-/// A run that cannot begin or go on. What was saved before is safe.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-    #[error(transparent)]
-    Data(#[from] DataError),
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    #[error(transparent)]
-    Metrics(#[from] MetricsError),
-    #[error(transparent)]
-    Report(#[from] ReportError),
-    #[error(transparent)]
-    Stats(#[from] StatsError),
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("the checkpoint's {what} cannot be read: {source}")]
-    Metadata {
-        what: &'static str,
-        source: serde_json::Error,
-    },
-    #[error("training diverged at step {step}: {trouble}. {saved}. {advice}")]
-    Diverged {
-        step: u64,
-        trouble: String,
-        saved: String,
-        advice: String,
-    },
-    #[error(
-        "none of the checkpoints of {} can be read, the newest because: {newest}. Bring back a copy \
-         of one, or begin a new run",
-        root.display()
-    )]
-    AllDamaged {
-        root: PathBuf,
-        newest: CheckpointError,
-    },
-    #[error(
-        "the checkpoint of step {step} in {} is of other networks than its config.toml describes; \
-         remove it, or bring back the run's own",
-        root.display()
-    )]
-    OtherNetworks { root: PathBuf, step: u64 },
-    #[error(
-        "the run in {} is at step {step} of {total} already; give a larger --steps or --epochs to \
-         go on",
-        root.display()
-    )]
-    Finished {
-        root: PathBuf,
-        step: u64,
-        total: u64,
-    },
-}
+use crate::stats::Agreement;
 
 /// A run about to begin or to go on. It holds its directory.
 pub struct Run {
