@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -91,7 +91,6 @@ impl GenerateArgs {
     /// # Errors
     /// No checkpoint there, or one that cannot be read.
     pub fn plan(&self) -> Result<GeneratePlan> {
-        let located = locate(&self.checkpoint).context("cannot use --checkpoint")?;
         let latents = match (&self.latents, self.count) {
             (Some(file), _) => Latents::File(file.clone()),
             (None, Some(count)) => Latents::Drawn {
@@ -102,13 +101,27 @@ impl GenerateArgs {
         };
         let format = map_format(&self.out).context("--out must end in .fits, .npy or .png")?;
         Ok(GeneratePlan {
-            checkpoint: CheckpointFile::open(&located.path)?,
+            checkpoint: open_checkpoint(&self.checkpoint)?,
             latents,
             out: self.out.clone(),
             format,
             batch: self.batch as usize,
             device: self.device,
         })
+    }
+}
+
+/// The checkpoint that `path` means. A training that goes on may delete the one that was found before
+/// it is opened: then another has taken its place.
+fn open_checkpoint(path: &Path) -> Result<CheckpointFile> {
+    let mut chances = 5;
+    loop {
+        let located = locate(path).context("cannot use --checkpoint")?;
+        chances -= 1;
+        match CheckpointFile::open(&located.path) {
+            Err(error) if error.is_missing_file() && chances > 0 => {}
+            opened => return Ok(opened?),
+        }
     }
 }
 

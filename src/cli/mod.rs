@@ -79,6 +79,11 @@ fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
+/// Prints a line to standard error, for what must not be overlooked.
+fn warn(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io_errors = error.chain().filter_map(|e| e.downcast_ref::<io::Error>());
     io_errors
