@@ -174,19 +174,19 @@ impl SynthesizeArgs {
     }
 
     /// What a sidecar tells of the maps besides their cosmology.
-    fn extra(&self, kind: FieldKind, power_error: f64) -> Map<String, Value> {
+    fn extra(&self, field: &RandomField) -> Map<String, Value> {
         let mut fields = Map::new();
         let mut tell = |name: &str, value: Value| fields.insert(name.to_owned(), value);
         tell(
             "made_by",
             json!(concat!("cosmogan ", env!("CARGO_PKG_VERSION"))),
         );
-        match kind {
+        match field.kind() {
             FieldKind::Gaussian => tell("kind", json!("gaussian")),
             FieldKind::Lognormal { shift } => {
                 tell("kind", json!("lognormal"));
                 tell("shift", json!(shift));
-                tell("power_error", json!(power_error))
+                tell("power_error", json!(field.power_error()))
             }
         };
         match &self.universe.cl {
@@ -234,6 +234,26 @@ pub fn run(arguments: &SynthesizeArgs) -> Result<()> {
             100.0 * field.power_error()
         ));
     }
+    let statistics = write(arguments, format, &field, &source.provenance, &stop)?;
+    say(&format!(
+        "{}: {:.1} s, rms {:.3e} (expected {:.3e})",
+        arguments.out.display(),
+        started.elapsed().as_secs_f64(),
+        statistics.rms,
+        field.rms(),
+    ));
+    Ok(())
+}
+
+/// Makes the maps and writes them; their statistics.
+fn write(
+    arguments: &SynthesizeArgs,
+    format: MapFormat,
+    field: &RandomField,
+    provenance: &Provenance,
+    stop: &Stop,
+) -> Result<Statistics> {
+    let (count, pixels) = (arguments.count as usize, field.patch().pixels);
     let bar = CountBar::new("making maps");
     let mut statistics = Statistics::EMPTY;
     let mut make = |first: usize, maps: &mut Vec<f32>| -> io::Result<()> {
@@ -256,8 +276,8 @@ pub fn run(arguments: &SynthesizeArgs) -> Result<()> {
                 maps: count,
                 side: pixels,
                 channels: 1,
-                provenance: &source.provenance,
-                extra: arguments.extra(kind, field.power_error()),
+                provenance,
+                extra: arguments.extra(field),
             };
             write_maps(&arguments.out, format, &set, &mut make)?;
         }
@@ -271,14 +291,7 @@ pub fn run(arguments: &SynthesizeArgs) -> Result<()> {
         }
     }
     bar.finish();
-    let seconds = started.elapsed().as_secs_f64();
-    say(&format!(
-        "{}: {seconds:.1} s, rms {:.5} (expected {:.5})",
-        arguments.out.display(),
-        statistics.rms,
-        field.rms(),
-    ));
-    Ok(())
+    Ok(statistics)
 }
 
 /// What the maps are called.
