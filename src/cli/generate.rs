@@ -148,7 +148,7 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
         bar.show(first + n, count);
         Ok(())
     };
-    match plan.format {
+    let written = match plan.format {
         MapFormat::Values(format) => {
             let set = MapSet {
                 maps: count,
@@ -157,7 +157,7 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
                 provenance: &provenance,
                 extra: origin(&description, &plan.latents),
             };
-            write_maps(&plan.out, format, &set, &mut make)?;
+            write_maps(&plan.out, format, &set, &mut make)?
         }
         MapFormat::Png => {
             let (mut all, mut maps) = (Vec::new(), Vec::new());
@@ -166,15 +166,17 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
                 all.extend_from_slice(&maps);
             }
             maps_png(&plan.out, &all, count, side)?;
+            vec![plan.out.clone()]
         }
-    }
+    };
     bar.finish();
     let seconds = started.elapsed().as_secs_f64();
     let rate = count as f64 / seconds;
-    say(&format!(
-        "{}: {seconds:.1} s, {rate:.1} maps/s",
-        plan.out.display()
-    ));
+    let names = match written.as_slice() {
+        [first, .., last] => format!("{} to {}", first.display(), last.display()),
+        _ => plan.out.display().to_string(),
+    };
+    say(&format!("{names}: {seconds:.1} s, {rate:.1} maps/s"));
     let fits = plan.format == MapFormat::Values(ValueFormat::Fits);
     if fits && provenance.side_deg.is_none() {
         say(

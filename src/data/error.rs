@@ -30,6 +30,11 @@ pub enum DataError {
     Pattern { path: PathBuf, reason: &'static str },
     #[error("no map files were named; name .npy or .fits files, or directories that hold them")]
     NothingNamed,
+    #[error(
+        "{found} map files were named, but the system maps no more than {most} at a time; join them \
+         into .npy stacks [N, H, W]"
+    )]
+    TooManyFiles { found: usize, most: usize },
     #[error("{0}: named twice; each map must be a parent of its own, or the split would leak")]
     NamedTwice(PathBuf),
     #[error("{path}: not a map file that this program reads: {found}; accepted: {accepted}")]

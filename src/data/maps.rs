@@ -30,6 +30,10 @@ pub struct Maps {
     first: Vec<usize>,
 }
 
+/// Linux maps 65530 areas for a program unless told otherwise (`vm.max_map_count`), and the program
+/// itself needs some.
+const MOST_FILES: usize = 60_000;
+
 /// One file of maps of equal sides.
 #[derive(Debug)]
 struct MapFile {
@@ -106,6 +110,12 @@ impl Maps {
         let paths = list_files(paths)?;
         if paths.is_empty() {
             return Err(DataError::NothingNamed);
+        }
+        if paths.len() > MOST_FILES {
+            return Err(DataError::TooManyFiles {
+                found: paths.len(),
+                most: MOST_FILES,
+            });
         }
         let mut files: Vec<MapFile> = Vec::with_capacity(paths.len());
         let mut first = vec![0];

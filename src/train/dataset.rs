@@ -76,6 +76,13 @@ impl Dataset {
         progress: &dyn Fn(usize, usize),
     ) -> Result<Self, DatasetError> {
         let size = config.architecture.map_size;
+        // Before synthetic maps are made for nothing.
+        if config.data.paths.is_empty() && config.architecture.channels != 1 {
+            return Err(DatasetError::Channels {
+                asked: config.architecture.channels,
+                found: 1,
+            });
+        }
         let Opened { maps, source, kept } = open_maps(config, progress)?;
         if maps.channels() != config.architecture.channels {
             return Err(DatasetError::Channels {

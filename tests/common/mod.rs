@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod maps;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
