@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::parse::{MapFormat, map_format, map_path, named};
 use super::progress::CountBar;
-use super::say;
+use super::{names_of, say};
 use cosmogan::backend::Cpu;
 use cosmogan::data::{MapFormat as ValueFormat, MapSet, write_maps};
 use cosmogan::report::maps_png;
@@ -172,10 +172,7 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
     bar.finish();
     let seconds = started.elapsed().as_secs_f64();
     let rate = count as f64 / seconds;
-    let names = match written.as_slice() {
-        [first, .., last] => format!("{} to {}", first.display(), last.display()),
-        _ => plan.out.display().to_string(),
-    };
+    let names = names_of(&written);
     say(&format!("{names}: {seconds:.1} s, {rate:.1} maps/s"));
     let fits = plan.format == MapFormat::Values(ValueFormat::Fits);
     if fits && provenance.side_deg.is_none() {

@@ -11,6 +11,7 @@ mod synthesize;
 mod train;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -77,6 +78,15 @@ fn print_help() -> anyhow::Result<()> {
 /// Prints a line. A reader that has gone is no reason to stop a run.
 fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// The files of a set of maps in one phrase.
+fn names_of(files: &[PathBuf]) -> String {
+    match files {
+        [] => String::new(),
+        [only] => only.display().to_string(),
+        [first, .., last] => format!("{} to {}", first.display(), last.display()),
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::parse::{MapFormat, map_format, map_path};
 use super::progress::CountBar;
-use super::say;
+use super::{names_of, say};
 use cosmogan::data::{
     FieldError, FieldKind, MapSet, Patch, Provenance, RandomField, Statistics, write_maps,
 };
@@ -234,10 +234,10 @@ pub fn run(arguments: &SynthesizeArgs) -> Result<()> {
             100.0 * field.power_error()
         ));
     }
-    let statistics = write(arguments, format, &field, &source.provenance, &stop)?;
+    let (files, statistics) = write(arguments, format, &field, &source.provenance, &stop)?;
     say(&format!(
         "{}: {:.1} s, rms {:.3e} (expected {:.3e})",
-        arguments.out.display(),
+        names_of(&files),
         started.elapsed().as_secs_f64(),
         statistics.rms,
         field.rms(),
@@ -245,14 +245,14 @@ pub fn run(arguments: &SynthesizeArgs) -> Result<()> {
     Ok(())
 }
 
-/// Makes the maps and writes them; their statistics.
+/// Makes the maps and writes them; the files and the statistics of all pixels.
 fn write(
     arguments: &SynthesizeArgs,
     format: MapFormat,
     field: &RandomField,
     provenance: &Provenance,
     stop: &Stop,
-) -> Result<Statistics> {
+) -> Result<(Vec<PathBuf>, Statistics)> {
     let (count, pixels) = (arguments.count as usize, field.patch().pixels);
     let bar = CountBar::new("making maps");
     let mut statistics = Statistics::EMPTY;
@@ -270,7 +270,7 @@ fn write(
         bar.show(first + n, count);
         Ok(())
     };
-    match format {
+    let files = match format {
         MapFormat::Values(format) => {
             let set = MapSet {
                 maps: count,
@@ -279,7 +279,7 @@ fn write(
                 provenance,
                 extra: arguments.extra(field),
             };
-            write_maps(&arguments.out, format, &set, &mut make)?;
+            write_maps(&arguments.out, format, &set, &mut make)?
         }
         MapFormat::Png => {
             let (mut all, mut maps) = (Vec::new(), Vec::new());
@@ -288,10 +288,11 @@ fn write(
                 all.extend_from_slice(&maps);
             }
             maps_png(&arguments.out, &all, count, pixels)?;
+            vec![arguments.out.clone()]
         }
-    }
+    };
     bar.finish();
-    Ok(statistics)
+    Ok((files, statistics))
 }
 
 /// What the maps are called.
