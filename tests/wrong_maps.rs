@@ -143,12 +143,18 @@ fn wrong_fits_files_are_told_with_what_would_be_right() {
     }
     let cube = std::fs::read(corpus.join("cube_f32.fits")).unwrap();
     std::fs::write(d.join("cut.fits"), &cube[..2880 + 767]).unwrap();
+    let table = std::fs::read(corpus.join("behind_a_table_f64.fits")).unwrap();
+    std::fs::write(d.join("cut_table.fits"), &table[..2 * 2880]).unwrap();
     std::fs::write(d.join("endless.fits"), cube[..80].repeat(2000)).unwrap();
     std::fs::write(d.join("text.fits"), "0.1 0.2 0.3\n".repeat(400)).unwrap();
     std::fs::write(d.join("packed.fits.gz"), "\x1f\x0b").unwrap();
     std::fs::write(d.join("tiles.fits.fz"), "SIMPLE  =").unwrap();
     for (words, parts) in [
         ("cut.fits", &["cut.fits", "truncated", "3648", "3647"][..]),
+        (
+            "cut_table.fits",
+            &["cut_table.fits", "truncated", "8640", "5760"],
+        ),
         ("endless.fits", &["endless.fits", "no END card"]),
         ("text.fits", &["text.fits", "does not begin with SIMPLE"]),
         ("packed.fits.gz", &["packed.fits.gz", "gunzip"]),
@@ -274,6 +280,10 @@ fn what_files_tell_reaches_the_maps_that_are_generated() {
     }
     let said = run("generate --checkpoint run --count 3 --out made.fits");
     assert!(!said.contains("no ANGLE"), "{said}");
+    assert!(
+        said.contains("made-00001.fits to made-00003.fits"),
+        "{said}"
+    );
     let maps = cosmogan::data::Maps::open(&[d.join("made*")]).unwrap();
     assert_eq!(maps.len(), 6);
     for parent in 0..6 {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::options::PictureArgs;
 use super::parse::{MapFormat, map_format, map_path, named};
 use super::progress::CountBar;
-use super::say;
+use super::{names_of, say};
 use cosmogan::backend::Cpu;
 use cosmogan::data::{MapFormat as ValueFormat, MapSet, write_maps};
 use cosmogan::report::maps_png;
@@ -164,7 +164,7 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
         bar.show(first + n, count);
         Ok(())
     };
-    match plan.format {
+    let written = match plan.format {
         MapFormat::Values(format) => {
             let set = MapSet {
                 maps: count,
@@ -173,7 +173,7 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
                 provenance: &provenance,
                 extra: origin(&description, &plan.latents),
             };
-            write_maps(&plan.out, format, &set, &mut make)?;
+            write_maps(&plan.out, format, &set, &mut make)?
         }
         MapFormat::Png => {
             let (mut all, mut maps) = (Vec::new(), Vec::new());
@@ -182,15 +182,14 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
                 all.extend_from_slice(&maps);
             }
             maps_png(&plan.out, &all, count, side, arguments.picture.style)?;
+            vec![plan.out.clone()]
         }
-    }
+    };
     bar.finish();
     let seconds = started.elapsed().as_secs_f64();
     let rate = count as f64 / seconds;
-    say(&format!(
-        "{}: {seconds:.1} s, {rate:.1} maps/s",
-        plan.out.display()
-    ));
+    let names = names_of(&written);
+    say(&format!("{names}: {seconds:.1} s, {rate:.1} maps/s"));
     let fits = plan.format == MapFormat::Values(ValueFormat::Fits);
     if fits && provenance.side_deg.is_none() {
         say(

@@ -11,6 +11,7 @@ mod synthesize;
 mod train;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -82,6 +83,15 @@ fn say(line: &str) {
 /// Prints a line to standard error, for what must not be overlooked.
 fn warn(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// The files of a set of maps in one phrase.
+fn names_of(files: &[PathBuf]) -> String {
+    match files {
+        [] => String::new(),
+        [only] => only.display().to_string(),
+        [first, .., last] => format!("{} to {}", first.display(), last.display()),
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

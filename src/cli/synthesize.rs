@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::options::PictureArgs;
 use super::parse::{MapFormat, map_format, map_path};
 use super::progress::CountBar;
-use super::say;
+use super::{names_of, say};
 use cosmogan::data::{
     FieldError, FieldKind, MapSet, Patch, Provenance, RandomField, Statistics, write_maps,
 };
@@ -177,19 +177,19 @@ impl SynthesizeArgs {
     }
 
     /// What a sidecar tells of the maps besides their cosmology.
-    fn extra(&self, kind: FieldKind, power_error: f64) -> Map<String, Value> {
+    fn extra(&self, field: &RandomField) -> Map<String, Value> {
         let mut fields = Map::new();
         let mut tell = |name: &str, value: Value| fields.insert(name.to_owned(), value);
         tell(
             "made_by",
             json!(concat!("cosmogan ", env!("CARGO_PKG_VERSION"))),
         );
-        match kind {
+        match field.kind() {
             FieldKind::Gaussian => tell("kind", json!("gaussian")),
             FieldKind::Lognormal { shift } => {
                 tell("kind", json!("lognormal"));
                 tell("shift", json!(shift));
-                tell("power_error", json!(power_error))
+                tell("power_error", json!(field.power_error()))
             }
         };
         match &self.universe.cl {
@@ -237,6 +237,26 @@ pub fn run(arguments: &SynthesizeArgs) -> Result<()> {
             100.0 * field.power_error()
         ));
     }
+    let (files, statistics) = write(arguments, format, &field, &source.provenance, &stop)?;
+    say(&format!(
+        "{}: {:.1} s, rms {:.3e} (expected {:.3e})",
+        names_of(&files),
+        started.elapsed().as_secs_f64(),
+        statistics.rms,
+        field.rms(),
+    ));
+    Ok(())
+}
+
+/// Makes the maps and writes them; the files and the statistics of all pixels.
+fn write(
+    arguments: &SynthesizeArgs,
+    format: MapFormat,
+    field: &RandomField,
+    provenance: &Provenance,
+    stop: &Stop,
+) -> Result<(Vec<PathBuf>, Statistics)> {
+    let (count, pixels) = (arguments.count as usize, field.patch().pixels);
     let bar = CountBar::new("making maps");
     let mut statistics = Statistics::EMPTY;
     let mut make = |first: usize, maps: &mut Vec<f32>| -> io::Result<()> {
@@ -253,16 +273,16 @@ pub fn run(arguments: &SynthesizeArgs) -> Result<()> {
         bar.show(first + n, count);
         Ok(())
     };
-    match format {
+    let files = match format {
         MapFormat::Values(format) => {
             let set = MapSet {
                 maps: count,
                 side: pixels,
                 channels: 1,
-                provenance: &source.provenance,
-                extra: arguments.extra(kind, field.power_error()),
+                provenance,
+                extra: arguments.extra(field),
             };
-            write_maps(&arguments.out, format, &set, &mut make)?;
+            write_maps(&arguments.out, format, &set, &mut make)?
         }
         MapFormat::Png => {
             let (mut all, mut maps) = (Vec::new(), Vec::new());
@@ -271,17 +291,11 @@ pub fn run(arguments: &SynthesizeArgs) -> Result<()> {
                 all.extend_from_slice(&maps);
             }
             maps_png(&arguments.out, &all, count, pixels, arguments.picture.style)?;
+            vec![arguments.out.clone()]
         }
-    }
+    };
     bar.finish();
-    let seconds = started.elapsed().as_secs_f64();
-    say(&format!(
-        "{}: {seconds:.1} s, rms {:.5} (expected {:.5})",
-        arguments.out.display(),
-        statistics.rms,
-        field.rms(),
-    ));
-    Ok(())
+    Ok((files, statistics))
 }
 
 /// What the maps are called.

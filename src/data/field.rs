@@ -82,7 +82,12 @@ impl RandomField {
         })
     }
 
-    /// The patch.
+    /// The distribution of its values.
+    pub fn kind(&self) -> FieldKind {
+        self.kind
+    }
+
+    /// The piece of the sky.
     pub fn patch(&self) -> &Patch {
         &self.patch
     }

@@ -71,8 +71,11 @@ impl<'a> File<'a> {
             if index > 0 && !rest.starts_with(b"XTENSION") {
                 break;
             }
-            let (cards, data_start) = Cards::read(self.bytes, start)
-                .ok_or_else(|| self.unreadable(format!("header {index} has no END card")))?;
+            let (cards, data_start) = Cards::read(self.bytes, start).ok_or_else(|| {
+                self.unreadable(format!(
+                    "header {index} has no END card: copy the file again"
+                ))
+            })?;
             let unit = Image {
                 path: self.path,
                 cards,
@@ -89,10 +92,15 @@ impl<'a> File<'a> {
             }
             compressed |= cards.is_true("ZIMAGE");
             primary = primary.or(Some(cards));
-            start = match unit.next() {
-                Some(next) => next,
-                None => return Err(unit.bad_axes()),
-            };
+            start = unit.next().ok_or_else(|| unit.bad_axes())?;
+            // Some writers do not fill the last block.
+            if start > self.bytes.len().next_multiple_of(BLOCK) {
+                return Err(DataError::Length {
+                    path: self.path.to_owned(),
+                    expected: start as u64,
+                    found: self.bytes.len() as u64,
+                });
+            }
         }
         Err(self.unreadable(if compressed {
             "its image is tile-compressed; unpack it with funpack"

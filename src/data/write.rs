@@ -34,7 +34,8 @@ pub struct MapSet<'a> {
 /// given one on.
 pub type MakeMaps<'a> = dyn FnMut(usize, &mut Vec<f32>) -> io::Result<()> + 'a;
 
-/// Writes `set` to `path`, over what is there; `make` is called until all maps are made.
+/// Writes `set` to `path`, over what is there, and returns the map files in their order; `make` is
+/// called until all maps are made.
 ///
 /// - `.npy`: one float32 array `[N, S, S]`, or `[N, S, S, channels]` of several channels, and
 ///   `<file name>.json` beside it. An old sidecar goes before the new maps come: a kill leaves maps
@@ -51,16 +52,19 @@ pub fn write_maps(
     format: MapFormat,
     set: &MapSet,
     make: &mut MakeMaps,
-) -> Result<(), DataError> {
+) -> Result<Vec<PathBuf>, DataError> {
     match format {
-        MapFormat::Npy => write_npy(path, set, make),
-        MapFormat::Fits if set.channels != 1 => Err(DataError::FitsChannels {
-            path: path.to_owned(),
-            channels: set.channels,
-        }),
-        MapFormat::Fits if set.maps == 1 => write_one_fits(path, set, make),
-        MapFormat::Fits => write_numbered_fits(path, set, make),
+        MapFormat::Npy => write_npy(path, set, make)?,
+        MapFormat::Fits if set.channels != 1 => {
+            return Err(DataError::FitsChannels {
+                path: path.to_owned(),
+                channels: set.channels,
+            });
+        }
+        MapFormat::Fits if set.maps == 1 => write_one_fits(path, set, make)?,
+        MapFormat::Fits => return write_numbered_fits(path, set, make),
     }
+    Ok(vec![path.to_owned()])
 }
 
 fn cannot(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataError {
@@ -129,7 +133,11 @@ fn write_one_fits(path: &Path, set: &MapSet, make: &mut MakeMaps) -> Result<(), 
     .map_err(cannot("write", path))
 }
 
-fn write_numbered_fits(path: &Path, set: &MapSet, make: &mut MakeMaps) -> Result<(), DataError> {
+fn write_numbered_fits(
+    path: &Path,
+    set: &MapSet,
+    make: &mut MakeMaps,
+) -> Result<Vec<PathBuf>, DataError> {
     let names = Numbered::of(path, set.maps);
     names.refuse_left_over()?;
     // Named like the unfinished files of `write_atomic`, and as safe to delete.
@@ -148,12 +156,15 @@ fn write_numbered_fits(path: &Path, set: &MapSet, make: &mut MakeMaps) -> Result
         Ok(())
     })
     .map_err(cannot("write", path))?;
-    for index in 0..set.maps {
+    let place = |index| {
         let name = names.name(index);
-        let place = names.directory.join(&name);
-        fs::rename(stage.path().join(&name), &place).map_err(cannot("write", &place))?;
-    }
-    Ok(())
+        let place = path.with_file_name(&name);
+        match fs::rename(stage.path().join(&name), &place) {
+            Ok(()) => Ok(place),
+            Err(source) => Err(cannot("write", &place)(source)),
+        }
+    };
+    (0..set.maps).map(place).collect()
 }
 
 /// The names of the files of a set.

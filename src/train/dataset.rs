@@ -99,10 +99,18 @@ impl Dataset {
         progress: &dyn Fn(OpeningWork, usize, usize),
     ) -> Result<Self, DatasetError> {
         let size = config.architecture.map_size;
+        let network = config.architecture.channels;
+        // Before synthetic maps are made for nothing.
+        if config.data.paths.is_empty() && network != 1 {
+            return Err(DatasetError::Channels {
+                network,
+                maps: 1,
+                found: "synthetic ones".to_owned(),
+            });
+        }
         let Opened { maps, source, kept } = open_maps(config, &|done, total| {
             progress(OpeningWork::Making, done, total)
         })?;
-        let network = config.architecture.channels;
         if maps.channels() != network {
             let maps = maps.channels();
             return Err(DatasetError::Channels {
