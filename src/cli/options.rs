@@ -8,8 +8,8 @@ use super::parse::{fractions, named, schedule};
 use cosmogan::model::{Architecture, DenseNorm, Initialisation, PadLow, Preset};
 use cosmogan::report::PictureStyle;
 use cosmogan::train::{
-    Config, Convention, DataConfig, DeviceChoice, EpsilonForm, FlipUnit, Precision, RunConfig,
-    Schedule, StepConfig, TransformChoice, UpdateOrder, resolve,
+    Config, Convention, DataConfig, DeviceChoice, EpsilonForm, FlipUnit, OnDivergence, Precision,
+    RunConfig, Schedule, StepConfig, TransformChoice, UpdateOrder, resolve,
 };
 
 /// Puts a value that was given into its field.
@@ -135,6 +135,21 @@ pub struct StepArgs {
 }
 
 impl StepArgs {
+    /// Refuses options of which one would silently have no effect.
+    ///
+    /// # Errors
+    /// What contradicts what.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let both = self.generator_rate.is_some() && self.discriminator_rate.is_some();
+        if self.rate.is_some() && both {
+            anyhow::bail!(
+                "--rate has no effect beside both --generator-rate and --discriminator-rate; leave \
+                 one of the three out"
+            );
+        }
+        Ok(())
+    }
+
     /// Changes what was given.
     pub fn apply(&self, step: &mut StepConfig) {
         set(&mut step.update, &self.update);
@@ -263,6 +278,9 @@ pub struct RunArgs {
     /// Newest checkpoints that are kept; the best one is kept besides
     #[arg(long, value_name = "N")]
     pub keep: Option<usize>,
+    /// Keep the checkpoints of steps that are multiples of this for good; 0: none
+    #[arg(long, value_name = "STEPS")]
+    pub keep_every: Option<u64>,
     /// Steps between two validations; 0: at the end only
     #[arg(long, value_name = "STEPS")]
     pub validation_every: Option<u64>,
@@ -272,6 +290,27 @@ pub struct RunArgs {
     /// Decay per step of the moving average of the generator's weights
     #[arg(long, value_name = "D", allow_negative_numbers = true)]
     pub ema_decay: Option<f64>,
+    /// When losses are not finite, the discriminator saturates or maps become all alike: stop with
+    /// an error, or go on from an earlier checkpoint with half the learning rates [default: stop]
+    #[arg(long, value_name = "WHAT",
+          value_parser = named::<OnDivergence>(&["stop", "rollback"]))]
+    pub on_divergence: Option<OnDivergence>,
+    /// Watch for a saturated discriminator and for maps that are all alike [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub watch: Option<bool>,
+    /// Write metrics and samples for TensorBoard, too [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub tensorboard: Option<bool>,
+}
+
+/// How maps are drawn, for commands without a configuration.
+#[derive(Args, Clone, Debug)]
+pub struct PictureArgs {
+    /// Colours of pictures: asinh shows voids, filaments and peaks; log is the logarithm of positive
+    /// values, as the CosmoGAN authors draw their maps
+    #[arg(long = "picture-style", value_name = "NAME", default_value = "asinh",
+          value_parser = named::<PictureStyle>(&["asinh", "log"]))]
+    pub style: PictureStyle,
 }
 
 impl RunArgs {
@@ -289,6 +328,10 @@ impl RunArgs {
         set(&mut run.picture_style, &self.picture_style);
         set(&mut run.checkpoint_every, &self.checkpoint_every);
         set(&mut run.keep, &self.keep);
+        set(&mut run.keep_every, &self.keep_every);
+        set(&mut run.on_divergence, &self.on_divergence);
+        set(&mut run.watch, &self.watch);
+        set(&mut run.tensorboard, &self.tensorboard);
         set(&mut run.validation_every, &self.validation_every);
         set(&mut run.validation_maps, &self.validation_maps);
         set(&mut run.ema_decay, &self.ema_decay);

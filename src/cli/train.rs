@@ -1,6 +1,5 @@
 //! `cosmogan train`: from options and files to a run, new or resumed.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -8,10 +7,10 @@ use clap::Args;
 
 use super::options::{BaseArgs, DataArgs, NetworkArgs, RunArgs, StepArgs};
 use super::progress::CountBar;
-use super::say;
+use super::{say, warn};
 use cosmogan::backend::Cpu;
 use cosmogan::train::{
-    Config, OpeningWork, Outcome, Run, RunDirectory, Stop, TransformChoice, resolve,
+    Config, OpeningWork, Outcome, Run, RunDirectory, Start, Stop, TransformChoice, resolve,
 };
 
 /// Train a generator, on your maps or on synthetic ones
@@ -51,21 +50,13 @@ pub struct TrainPlan {
     pub start: Start,
 }
 
-/// Where a run begins.
-#[derive(Debug)]
-pub enum Start {
-    /// Anew, with [`RunDirectory::choose`] for `out` and the configuration's name.
-    New { out: Option<PathBuf> },
-    /// From the last checkpoint of a run.
-    Resume(RunDirectory),
-}
-
 impl TrainArgs {
     /// The run that these arguments ask for. Nothing is written.
     ///
     /// # Errors
     /// A file that cannot be read, a value out of range, or a resumed run that would change.
     pub fn plan(&self) -> Result<TrainPlan> {
+        self.step.check()?;
         let Some(directory) = &self.resume else {
             let (preset, convention) = (self.base.preset, self.base.convention);
             let mut config = resolve::load(preset, convention, self.config.as_deref())?;
@@ -113,24 +104,18 @@ impl TrainArgs {
 /// Runs the command.
 pub fn run(arguments: &TrainArgs) -> Result<()> {
     let TrainPlan { config, start } = arguments.plan()?;
-    let (directory, resumed) = match start {
-        Start::New { out } => (RunDirectory::choose(out.as_deref(), &config.name)?, false),
-        Start::Resume(directory) => (directory, true),
-    };
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
     let making = CountBar::new("making synthetic maps");
     let checking = CountBar::new("checking maps");
-    let run = Run::open(
-        config,
-        directory,
-        resumed,
-        &|work, done, total| match work {
-            OpeningWork::Making => making.show(done, total),
-            OpeningWork::Checking => checking.show(done, total),
-        },
-    )?;
+    let run = Run::open(config, start, &|work, done, total| match work {
+        OpeningWork::Making => making.show(done, total),
+        OpeningWork::Checking => checking.show(done, total),
+    })?;
     making.finish();
     checking.finish();
+    for warning in &run.warnings {
+        warn(warning);
+    }
     say_beginning(&run, arguments.why_preset());
     let root = run.directory.root().display().to_string();
     let several = run.config.architecture.channels > 1;
@@ -187,8 +172,7 @@ fn say_beginning(run: &Run, why_preset: &str) {
         say(unread);
     }
     for warning in &run.dataset.warnings {
-        // A closed standard error is no reason to stop.
-        let _ = writeln!(io::stderr(), "warning: {warning}");
+        warn(&format!("warning: {warning}"));
     }
     if data.provenance.side_deg.is_none() {
         say("the maps' angle is unknown (--angle gives it): l is as for 1 degree a side");

@@ -4,6 +4,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::field_error::FieldError;
+use crate::theory::TheoryError;
+
 /// An error of the data module.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -27,6 +30,11 @@ pub enum DataError {
     Pattern { path: PathBuf, reason: &'static str },
     #[error("no map files were named; name .npy or .fits files, or directories that hold them")]
     NothingNamed,
+    #[error(
+        "{found} map files were named, but the system maps no more than {most} at a time; join them \
+         into .npy stacks [N, H, W]"
+    )]
+    TooManyFiles { found: usize, most: usize },
     #[error("{0}: named twice; each map must be a parent of its own, or the split would leak")]
     NamedTwice(PathBuf),
     #[error("{path}: not a map file that this program reads: {found}; accepted: {accepted}")]
@@ -51,6 +59,16 @@ pub enum DataError {
         expected: u64,
         found: u64,
     },
+    #[error(
+        "{path}: maps of {channels} channels cannot be written as FITS, which is read one \
+         image a file; name a .npy file"
+    )]
+    FitsChannels { path: PathBuf, channels: usize },
+    #[error(
+        "{path} is no part of the {maps} maps that are to be written, but would be taken for one; \
+         remove it, or choose another name"
+    )]
+    LeftOver { path: PathBuf, maps: usize },
     /// Something told of maps, in a header or a sidecar, that makes no sense.
     #[error("{path}: {field} is {found}; it must be {accepted}")]
     Told {
@@ -174,12 +192,10 @@ pub enum DataError {
         value: u64,
         accepted: &'static str,
     },
-    #[error("synthetic.{field} is {value}; {accepted}")]
-    Synthetic {
-        field: &'static str,
-        value: f64,
-        accepted: &'static str,
-    },
+    #[error("synthetic maps cannot be made: {0}")]
+    Field(#[from] FieldError),
+    #[error("synthetic maps cannot be made: {0}")]
+    Theory(#[from] TheoryError),
     #[error(
         "{path}: cannot {action} the cache of synthetic maps: {source}; set COSMOGAN_CACHE to a \
          directory with room for {megabytes} MB"

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::error::DataError;
 
-/// The formats that are read, by the endings of their files' names.
+/// The formats of map files, told apart by the endings of their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum MapFormat {
     Npy,
     Fits,
 }
 
-impl Kind {
+impl MapFormat {
+    /// The format that the ending of `path` stands for.
     pub fn of(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
@@ -55,11 +56,18 @@ pub(super) fn list_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     Ok(files)
 }
 
+/// Whether the part of `path` that does not exist has characters of a pattern. Brackets in the
+/// names of directories that exist are no part of one.
 fn is_pattern(path: &Path) -> bool {
-    path.as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .any(|byte| b"*?[".contains(byte))
+    let rest = path.strip_prefix(existing(path)).unwrap_or(path);
+    let mut bytes = rest.as_os_str().as_encoded_bytes().iter();
+    bytes.any(|byte| b"*?[".contains(byte))
+}
+
+/// The longest part of `path` that exists.
+fn existing(path: &Path) -> &Path {
+    let found = path.ancestors().find(|ancestor| ancestor.exists());
+    found.unwrap_or(Path::new(""))
 }
 
 fn files_of_directory(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
@@ -83,7 +91,7 @@ fn files_of_directory(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
 fn is_visible_map(path: &Path) -> bool {
     let name = path.file_name();
     let hidden = name.is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    !hidden && Kind::of(path).is_some() && path.is_file()
+    !hidden && MapFormat::of(path).is_some() && path.is_file()
 }
 
 fn files_of_pattern(path: &Path) -> Result<Vec<PathBuf>, DataError> {
@@ -92,9 +100,7 @@ fn files_of_pattern(path: &Path) -> Result<Vec<PathBuf>, DataError> {
         reason,
     };
     let text = path.to_str().ok_or_else(|| refuse("it is not UTF-8"))?;
-    // Brackets in the names of directories that exist are no part of the pattern.
-    let exists = path.ancestors().find(|ancestor| ancestor.exists());
-    let prefix = exists.and_then(Path::to_str).unwrap_or("");
+    let prefix = existing(path).to_str().unwrap_or("");
     let rest = text.strip_prefix(prefix).unwrap_or(text);
     let pattern = format!("{}{rest}", glob::Pattern::escape(prefix));
     let mut found = Vec::new();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
-use super::listing::{Kind, list_files};
+use super::listing::{MapFormat, list_files};
 use super::pixels::MappedMaps;
 use super::provenance::{Agreement, MapsProvenance, Provenance, Teller};
 use super::sidecar::read_sidecar;
@@ -30,6 +30,10 @@ pub struct Maps {
     first: Vec<usize>,
 }
 
+/// Linux maps 65530 areas for a program unless told otherwise (`vm.max_map_count`), and the program
+/// itself needs some.
+const MOST_FILES: usize = 60_000;
+
 /// One file of maps of equal sides.
 #[derive(Debug)]
 struct MapFile {
@@ -45,9 +49,9 @@ struct MapFile {
 
 impl MapFile {
     fn open(path: PathBuf) -> Result<Self, DataError> {
-        let (pixels, header) = match Kind::of(&path) {
-            Some(Kind::Npy) => (npy::open(&path)?, Provenance::default()),
-            Some(Kind::Fits) => fits::open(&path)?,
+        let (pixels, header) = match MapFormat::of(&path) {
+            Some(MapFormat::Npy) => (npy::open(&path)?, Provenance::default()),
+            Some(MapFormat::Fits) => fits::open(&path)?,
             None => return Err(unknown_ending(path)),
         };
         let side = pixels.side();
@@ -61,7 +65,11 @@ impl MapFile {
         };
         let mut both = Agreement::default();
         file.tell(&mut both)?;
-        file.provenance = both.result().of_crop(side);
+        let by_sidecar = file.sidecar.as_ref().and_then(|(_, told)| told.side_deg);
+        file.provenance = Provenance {
+            side_deg: file.header.side_deg.or(by_sidecar),
+            ..both.result().of_crop(side)
+        };
         Ok(file)
     }
 
@@ -102,6 +110,12 @@ impl Maps {
         let paths = list_files(paths)?;
         if paths.is_empty() {
             return Err(DataError::NothingNamed);
+        }
+        if paths.len() > MOST_FILES {
+            return Err(DataError::TooManyFiles {
+                found: paths.len(),
+                most: MOST_FILES,
+            });
         }
         let mut files: Vec<MapFile> = Vec::with_capacity(paths.len());
         let mut first = vec![0];

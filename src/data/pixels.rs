@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use half::f16;
-use memmap2::{Advice, Mmap};
+use memmap2::Mmap;
 
 use super::error::DataError;
 
@@ -93,6 +93,7 @@ impl Layout {
     }
 
     /// Whether neighbouring pixels of a map lie so far apart that each is on a page of its own.
+    #[cfg(unix)]
     fn is_scattered(&self) -> bool {
         const PAGE: usize = 4096;
         let [_, row, column, _] = self.strides;
@@ -134,9 +135,10 @@ impl MappedMaps {
     /// Where the file ends before its pixels do.
     pub fn new(mapped: Mmap, layout: Layout) -> Self {
         assert!(layout.end().is_some_and(|end| end <= mapped.len()));
+        #[cfg(unix)]
         if layout.is_scattered() {
             // Advice only: without it the system would read many pages around each pixel.
-            let _ = mapped.advise(Advice::Random);
+            let _ = mapped.advise(memmap2::Advice::Random);
         }
         Self { mapped, layout }
     }

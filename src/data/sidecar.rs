@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::error::DataError;
@@ -22,6 +23,25 @@ pub(super) fn sidecar_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".json");
     PathBuf::from(name)
+}
+
+/// The text of a sidecar: what is known of the maps, then `extra`, whose fields must have other
+/// names.
+///
+/// # Errors
+/// A number that JSON cannot hold.
+pub(super) fn sidecar_text(
+    known: &Provenance,
+    extra: &Map<String, Value>,
+) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct Sidecar<'a> {
+        #[serde(flatten)]
+        known: &'a Provenance,
+        #[serde(flatten)]
+        extra: &'a Map<String, Value>,
+    }
+    Ok(serde_json::to_string_pretty(&Sidecar { known, extra })? + "\n")
 }
 
 /// What the sidecar of the maps of `side` pixels at `path` tells, and where it lies; `None`

@@ -25,7 +25,7 @@ pub struct Statistics {
 
 impl Statistics {
     /// The statistics of no pixels; the neutral element of [`merge`](Self::merge).
-    const EMPTY: Self = Self {
+    pub const EMPTY: Self = Self {
         pixels: 0,
         min: f64::INFINITY,
         max: f64::NEG_INFINITY,

@@ -54,6 +54,19 @@ pub struct RunConfig {
     pub checkpoint_every: u64,
     /// Checkpoints that are kept: the newest, and the best besides.
     pub keep: usize,
+    /// Checkpoints of steps that are multiples of this are kept as well; 0 for none.
+    #[serde(default)]
+    pub keep_every: u64,
+    /// What happens when the training diverges.
+    #[serde(default)]
+    pub on_divergence: OnDivergence,
+    /// Whether a saturated discriminator and collapsed maps count as divergence; losses that are
+    /// not finite always do.
+    #[serde(default = "yes")]
+    pub watch: bool,
+    /// Whether metrics are written for TensorBoard, too.
+    #[serde(default = "yes")]
+    pub tensorboard: bool,
     /// Steps from one validation to the next; 0 for the last step only.
     pub validation_every: u64,
     /// Real and generated maps that a validation compares.
@@ -69,6 +82,22 @@ pub enum DeviceChoice {
     /// CUDA where it is usable, else the CPU.
     Auto,
     Cpu,
+}
+
+/// What happens when the training diverges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDivergence {
+    /// The run ends with an error. Learning rates are the user's choice, so this is the default.
+    #[default]
+    Stop,
+    /// It goes on from an earlier state with half the learning rates.
+    Rollback,
+}
+
+/// Fields with a default are those that configurations of older versions lack.
+fn yes() -> bool {
+    true
 }
 
 /// Number format of activations. Weights, moments and statistics are always f32.
@@ -204,6 +233,10 @@ impl Config {
                 picture_style: PictureStyle::default(),
                 checkpoint_every: if demo { 500 } else { cadence },
                 keep: 3,
+                keep_every: 0,
+                on_divergence: OnDivergence::Stop,
+                watch: true,
+                tensorboard: true,
                 validation_every: if demo { 125 } else { cadence },
                 validation_maps: if demo { 256 } else { 1024 },
                 ema_decay: EMA_DECAY,

@@ -10,7 +10,7 @@ use crate::model::Preset;
 
 /// Fields that may differ when a run is resumed: none of them changes what a step computes, save
 /// the device, whose arithmetic may differ in the last bits.
-const FREE_ON_RESUME: [&str; 10] = [
+const FREE_ON_RESUME: [&str; 14] = [
     "run.steps",
     "run.epochs",
     "run.device",
@@ -19,6 +19,10 @@ const FREE_ON_RESUME: [&str; 10] = [
     "run.picture_style",
     "run.checkpoint_every",
     "run.keep",
+    "run.keep_every",
+    "run.on_divergence",
+    "run.watch",
+    "run.tensorboard",
     "run.validation_every",
     "data.check",
 ];

@@ -161,6 +161,16 @@ impl RunConfig {
         let expected = "it must be 1 to 4294967295";
         check(every, "run.log_every", self.log_every, expected)?;
         check(self.keep > 0, "run.keep", self.keep, "it must be 1 or more")?;
+        let written = self.checkpoint_every > 0
+            && self.keep_every.is_multiple_of(self.checkpoint_every)
+            && self.keep_every <= u64::from(u32::MAX);
+        check(
+            self.keep_every == 0 || written,
+            "run.keep_every",
+            self.keep_every,
+            "it must be 0 (none) or a multiple of run.checkpoint_every: only such steps have a \
+             checkpoint to keep",
+        )?;
         check(
             (2..=1_000_000).contains(&self.validation_maps),
             "run.validation_maps",
