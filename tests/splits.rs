@@ -2,9 +2,13 @@
 
 mod common;
 
+use std::fs::File;
 use std::path::Path;
 
 use common::{Outcome, outcome, program, write_maps, write_npy};
+use cosmogan::train::{CheckpointFile, locate, transform_of};
+use ndarray::Array4;
+use ndarray_npy::WriteNpyExt;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -261,4 +265,89 @@ fn a_run_whose_files_have_changed_does_not_go_on() {
     write_maps(&maps, 8, 24);
     let resumed = train(&place, "--resume run --steps 6");
     assert_eq!(resumed.status, Some(0), "{resumed:?}");
+}
+
+/// Maps `[n, 24, 24, 3]` whose channels differ by factors of 100.
+fn write_three_channels(path: &Path, maps: usize) {
+    let array = Array4::from_shape_fn((maps, 24, 24, 3), |(map, y, x, channel)| {
+        let (map, y, x) = (map as f32, y as f32, x as f32);
+        let wave = (0.7 * y + map + channel as f32).sin() * (0.3 * x + map).cos();
+        (wave + 0.3 * (x * y * (map + 1.0)).sin() + 1.5) * 100f32.powi(channel as i32)
+    });
+    array.write_npy(File::create(path).unwrap()).unwrap();
+}
+
+#[test]
+fn maps_of_three_channels_train_each_with_its_own_transform_score_and_pictures() {
+    let place = place();
+    write_three_channels(&place.path().join("slices.npy"), 8);
+    let (outcome, _) = trained(&place, "--data slices.npy --channels 3");
+    has(
+        &outcome.stdout,
+        &[
+            "channel 0 log:",
+            "channel 2 log:",
+            "channel 2   ",
+            "white noise",
+        ],
+    );
+    let run = place.path().join("run");
+    for picture in ["samples", "comparison", "samples/step-00000004"] {
+        for channel in 0..3 {
+            let file = run.join(format!("{picture}-channel-{channel}.png"));
+            assert!(file.is_file(), "{}", file.display());
+        }
+        assert!(!run.join(format!("{picture}.png")).exists());
+    }
+    let summary = std::fs::read_to_string(run.join("summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let generated = &summary["test"]["generated"];
+    let scores = generated["channels"].as_array().unwrap().iter();
+    let scores: Vec<f64> = scores.map(|c| c["score"].as_f64().unwrap()).collect();
+    assert_eq!(scores.len(), 3);
+    let worst = scores.into_iter().fold(0.0, f64::max);
+    assert_eq!(generated["score"].as_f64(), Some(worst));
+
+    let checkpoint = CheckpointFile::open(&locate(&run).unwrap().path).unwrap();
+    let transforms = transform_of(checkpoint.description()).unwrap();
+    assert_eq!(transforms.len(), 3);
+    // What is in the middle of the range comes back in each channel's own units.
+    let mut middle = [0.0; 3];
+    transforms.inverse(&mut middle);
+    for (channel, value) in middle.into_iter().enumerate() {
+        let unit = 100f32.powi(channel as i32);
+        assert!((0.2 * unit..3.0 * unit).contains(&value), "{middle:?}");
+    }
+    let resumed = train(&place, "--resume run --steps 6");
+    assert_eq!(resumed.status, Some(0), "{resumed:?}");
+}
+
+#[test]
+fn a_network_of_other_channels_than_the_maps_is_refused_with_both_numbers() {
+    let place = place();
+    write_three_channels(&place.path().join("slices.npy"), 8);
+    write_maps(&place.path().join("maps.npy"), 8, 24);
+    for (words, parts) in [
+        (
+            "--data slices.npy",
+            [
+                "architecture.channels is 1",
+                "have 3 channel(s)",
+                "--channels 3",
+            ],
+        ),
+        (
+            "--data maps.npy --channels 3",
+            [
+                "architecture.channels is 3",
+                "have 1 channel(s)",
+                "--channels 1",
+            ],
+        ),
+    ] {
+        let refused = train(&place, &format!("{SMALL} --out run {words}"));
+        assert_eq!(refused.status, Some(1), "{refused:?}");
+        has(&refused.stderr, &parts);
+        assert!(!place.path().join("run").exists());
+    }
 }

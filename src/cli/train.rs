@@ -118,6 +118,8 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     }
     say_beginning(&run, arguments.why_preset());
     let root = run.directory.root().display().to_string();
+    let several = run.config.architecture.channels > 1;
+    let each = if several { "-channel-*" } else { "" };
     match run.train(Cpu::<f32>::new, &stop)? {
         Outcome::Stopped { signal, step } => say(&format!(
             "stopped by {signal}: step {step} is saved; go on with\n  \
@@ -129,7 +131,7 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
             }
             say(&format!("offered: {}", offered.display()));
             say(&format!(
-                "pictures and numbers: {root}/samples.png, comparison.png, summary.json"
+                "pictures and numbers: {root}/samples{each}.png, comparison{each}.png, summary.json"
             ));
             say(&format!(
                 "next: cosmogan generate --checkpoint {root} --count 16 --out maps.png"
