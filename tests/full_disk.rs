@@ -24,8 +24,7 @@ fn named(error: &str) -> String {
         true => "events.out",
         false => name,
     };
-    name.trim_end_matches([',', '.'])
-        .to_owned()
+    name.trim_end_matches([',', '.']).to_owned()
 }
 
 #[test]

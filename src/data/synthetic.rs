@@ -15,7 +15,7 @@ use super::lognormal::LognormalField;
 use super::maps::Maps;
 use super::npy_write::{write_npy_header, write_npy_pixels};
 use super::spectrum::kappa_power;
-use crate::files::write_atomic;
+use crate::files::{sweep, write_atomic};
 
 /// Part of the cache's file names: raise it when the same parameters give other maps.
 const VERSION: u32 = 1;
@@ -118,6 +118,7 @@ impl SyntheticSet {
             source,
         };
         fs::create_dir_all(directory).map_err(|e| cache("create", directory, e))?;
+        sweep(directory).map_err(|e| cache("clean", directory, e))?;
         write_atomic(&path, |file| self.write_maps(file, progress))
             .map_err(|e| cache("write", &path, e))?;
         // Last: a set without its sidecar is made again.

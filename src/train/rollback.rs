@@ -172,8 +172,7 @@ pub(super) fn resume_journal(
     let remade = [remade, &["rollback"]].concat();
     let tensorboard = run.config.run.tensorboard;
     let mut journal = Journal::resume(&run.directory, tensorboard, step, &remade)?;
-    let here = recovery.rollbacks.iter().filter(|record| record.to == step);
-    for record in here {
+    for record in recovery.written_at(step) {
         journal.write("rollback", step, record)?;
     }
     Ok(journal)
