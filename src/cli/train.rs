@@ -104,11 +104,8 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     let TrainPlan { config, start } = arguments.plan()?;
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
     let bar = CountBar::new("making synthetic maps");
-    let run = Run::open(config, start, &|done, total| bar.show(done, total))?;
+    let run = Run::open(config, start, &|done, total| bar.show(done, total), &warn)?;
     bar.finish();
-    for warning in &run.warnings {
-        warn(warning);
-    }
     say_beginning(&run, arguments.why_preset());
     let root = run.directory.root().display().to_string();
     match run.train(Cpu::<f32>::new, &stop)? {
