@@ -56,6 +56,7 @@ fn absurd_learning_rates_are_brought_down_until_the_training_goes_on_even_if_it_
     let factor = recovery.rate_factor();
     assert_eq!(factor, 0.5f64.powi(recovery.rollbacks.len() as i32));
     assert!(factor <= 0.125, "{recovery:?}");
+    assert_eq!(rollbacks.len(), recovery.rollbacks.len());
     assert_eq!(rollbacks.last().unwrap()["rate_factor"], factor);
     let last = kinds(&metrics, "train").pop().unwrap();
     assert_eq!(last["generator_rate"], 100.0 * factor);

@@ -107,15 +107,13 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
     let making = CountBar::new("making synthetic maps");
     let checking = CountBar::new("checking maps");
-    let run = Run::open(config, start, &|work, done, total| match work {
+    let progress = |work, done, total| match work {
         OpeningWork::Making => making.show(done, total),
         OpeningWork::Checking => checking.show(done, total),
-    })?;
+    };
+    let run = Run::open(config, start, &progress, &warn)?;
     making.finish();
     checking.finish();
-    for warning in &run.warnings {
-        warn(warning);
-    }
     say_beginning(&run, arguments.why_preset());
     let root = run.directory.root().display().to_string();
     let several = run.config.architecture.channels > 1;

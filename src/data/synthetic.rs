@@ -17,7 +17,7 @@ use super::npy_write::{write_npy_header, write_npy_pixels};
 use super::patch::Patch;
 use super::provenance::Provenance;
 use super::sidecar::sidecar_path;
-use crate::files::write_atomic;
+use crate::files::{sweep, write_atomic};
 use crate::theory::{ConvergencePower, Cosmology};
 
 /// Part of the cache's file names: raise it when the same parameters give other maps.
@@ -123,6 +123,7 @@ impl SyntheticSet {
             source,
         };
         fs::create_dir_all(directory).map_err(|e| cache("create", directory, e))?;
+        sweep(directory).map_err(|e| cache("clean", directory, e))?;
         let mut crc32 = 0;
         write_atomic(&path, |file| {
             let mut file = Checksummed::new(file);

@@ -34,11 +34,12 @@ pub struct EventWriter {
 
 impl EventWriter {
     /// Opens the events of a run in `directory` that goes on after `step`, 0 for a new one. Records
-    /// of later steps, and one that was cut short, are dropped.
+    /// of later steps, those of `step` whose kind (the first part of their tags) is one of `remade`,
+    /// and one that was cut short are dropped.
     ///
     /// # Errors
     /// An event file cannot be read, written or deleted.
-    pub fn resume(directory: &Path, step: u64) -> Result<Self, MetricsError> {
+    pub fn resume(directory: &Path, step: u64, remade: &[&str]) -> Result<Self, MetricsError> {
         let old = event_files(directory).map_err(failed("list", directory))?;
         let newest = old.last().map_or(0, |(seconds, _)| *seconds);
         let seconds = (now() as u64).max(newest + 1);
@@ -47,7 +48,7 @@ impl EventWriter {
             write_record(new, &Event::default().version())?;
             write_record(new, &Event::default().restart())?;
             if let Some((_, old)) = old.last() {
-                copy_up_to(step, &mut BufReader::new(File::open(old)?), new)?;
+                copy_up_to(step, remade, &mut BufReader::new(File::open(old)?), new)?;
             }
             Ok(())
         })
@@ -145,13 +146,24 @@ fn event_files(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-/// Copies the records of steps up to `step`, save those that begin a file, as far as they are whole.
-fn copy_up_to(step: u64, old: &mut impl Read, new: &mut impl Write) -> io::Result<()> {
+/// Copies the records of steps up to `step`, save those that begin a file and those that will be
+/// made again, as far as they are whole.
+fn copy_up_to(
+    step: u64,
+    remade: &[&str],
+    old: &mut impl Read,
+    new: &mut impl Write,
+) -> io::Result<()> {
     while let Some(payload) = read_record(old)? {
-        let message = Message(payload);
-        let is_data = message.field(SUMMARY).is_some();
-        if is_data && message.field(STEP).is_none_or(|at| at <= step) {
-            write_record(new, &message)?;
+        let at = number(&payload, STEP).unwrap_or(0);
+        let Some(summary) = part(&payload, SUMMARY) else {
+            continue;
+        };
+        let tag = part(summary, 1).and_then(|entry| part(entry, 1));
+        let kind = tag.and_then(|tag| tag.split(|&byte| byte == b'/').next());
+        let again = at == step && remade.iter().any(|remade| kind == Some(remade.as_bytes()));
+        if at <= step && !again {
+            write_record(new, &Message(payload))?;
         }
     }
     Ok(())
@@ -280,29 +292,37 @@ impl Message {
         self.raw_varint(value.len() as u64);
         self.0.extend_from_slice(value);
     }
+}
 
-    /// The number in `field`, or the length of the bytes in it.
-    fn field(&self, field: u64) -> Option<u64> {
-        let mut rest = &self.0[..];
-        while !rest.is_empty() {
-            let key = take_varint(&mut rest)?;
-            let (value, skipped) = match key & 7 {
-                VARINT => (take_varint(&mut rest)?, 0),
-                EIGHT_BYTES => (8, 8),
-                FOUR_BYTES => (4, 4),
-                LENGTH_DELIMITED => {
-                    let length = take_varint(&mut rest)?;
-                    (length, usize::try_from(length).ok()?)
-                }
-                _ => return None,
-            };
-            if key >> 3 == field {
-                return Some(value);
-            }
-            rest = rest.get(skipped..)?;
+/// The number in the first `field` of an encoded message.
+fn number(message: &[u8], field: u64) -> Option<u64> {
+    find(message, field).map(|(number, _)| number)
+}
+
+/// The bytes in the first `field` of an encoded message.
+fn part(message: &[u8], field: u64) -> Option<&[u8]> {
+    find(message, field).map(|(_, bytes)| bytes)
+}
+
+/// The number and the bytes in `field`, of which it has one.
+fn find(message: &[u8], field: u64) -> Option<(u64, &[u8])> {
+    let mut rest = message;
+    while !rest.is_empty() {
+        let key = take_varint(&mut rest)?;
+        let (number, length) = match key & 7 {
+            VARINT => (take_varint(&mut rest)?, 0),
+            EIGHT_BYTES => (0, 8),
+            FOUR_BYTES => (0, 4),
+            LENGTH_DELIMITED => (0, usize::try_from(take_varint(&mut rest)?).ok()?),
+            _ => return None,
+        };
+        let (bytes, tail) = rest.split_at_checked(length)?;
+        if key >> 3 == field {
+            return Some((number, bytes));
         }
-        None
+        rest = tail;
     }
+    None
 }
 
 fn take_varint(rest: &mut &[u8]) -> Option<u64> {
@@ -330,9 +350,8 @@ mod tests {
         let mut rest = &bytes[..];
         let mut found = Vec::new();
         while let Some(payload) = read_record(&mut rest).unwrap() {
-            let message = Message(payload);
-            let step = message.field(STEP).unwrap_or(0);
-            found.push((step, message.field(SUMMARY).is_some()));
+            let step = number(&payload, STEP).unwrap_or(0);
+            found.push((step, part(&payload, SUMMARY).is_some()));
         }
         found
     }
@@ -358,7 +377,7 @@ mod tests {
     fn a_resumed_run_has_one_file_without_later_or_torn_records() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        let mut writer = EventWriter::resume(root, 0).unwrap();
+        let mut writer = EventWriter::resume(root, 0, &[]).unwrap();
         for step in [1, 100, 300, 70_000] {
             writer.scalars(step, &loss(step)).unwrap();
         }
@@ -366,17 +385,23 @@ mod tests {
         let all = [&expected[..], &[(300, true), (70_000, true)]].concat();
         assert_eq!(records(root), all);
         writer.file.write_all(&[7; 11]).unwrap();
-        let mut writer = EventWriter::resume(root, 299).unwrap();
+        let mut writer = EventWriter::resume(root, 299, &["train"]).unwrap();
         assert_eq!(records(root), expected);
         writer.scalars(300, &loss(300)).unwrap();
         assert_eq!(records(root).last(), Some(&(300, true)));
+        EventWriter::resume(root, 300, &["validation", "train"]).unwrap();
+        assert_eq!(
+            records(root),
+            expected,
+            "those of the last step are made again"
+        );
     }
 
     #[test]
     fn records_behind_a_changed_byte_are_not_believed() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        let mut writer = EventWriter::resume(root, 0).unwrap();
+        let mut writer = EventWriter::resume(root, 0, &[]).unwrap();
         for step in 1..=5 {
             writer.scalars(step, &loss(step)).unwrap();
         }
@@ -385,7 +410,7 @@ mod tests {
         let third = bytes.len() - 3 * record + 20;
         bytes[third] ^= 4;
         fs::write(&writer.path, bytes).unwrap();
-        EventWriter::resume(root, 5).unwrap();
+        EventWriter::resume(root, 5, &[]).unwrap();
         assert_eq!(records(root).last(), Some(&(2, true)));
     }
 }

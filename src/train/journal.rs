@@ -23,7 +23,7 @@ impl Journal {
     /// Metrics exist already, or a file cannot be made.
     pub fn create(directory: &RunDirectory, tensorboard: bool) -> Result<Self, MetricsError> {
         let metrics = MetricsWriter::create(&directory.metrics())?;
-        Self::with_events(metrics, directory, tensorboard, 0)
+        Self::with_events(metrics, directory, tensorboard, 0, &[])
     }
 
     /// The journal of a run that goes on after `step`: what was written of later steps is dropped,
@@ -38,7 +38,7 @@ impl Journal {
         remade: &[&str],
     ) -> Result<Self, MetricsError> {
         let metrics = MetricsWriter::resume(&directory.metrics(), step, remade)?;
-        Self::with_events(metrics, directory, tensorboard, step)
+        Self::with_events(metrics, directory, tensorboard, step, remade)
     }
 
     fn with_events(
@@ -46,8 +46,9 @@ impl Journal {
         directory: &RunDirectory,
         tensorboard: bool,
         step: u64,
+        remade: &[&str],
     ) -> Result<Self, MetricsError> {
-        let events = tensorboard.then(|| EventWriter::resume(directory.root(), step));
+        let events = tensorboard.then(|| EventWriter::resume(directory.root(), step, remade));
         Ok(Self {
             metrics,
             events: events.transpose()?,

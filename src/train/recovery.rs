@@ -79,6 +79,15 @@ impl Recovery {
         saved.iter().rev().find(usable).copied().or(best)
     }
 
+    /// The rollbacks that metrics hold as lines of `step`. A line stands at the step that was
+    /// returned to; a later return to an earlier step drops it there, and it is written again.
+    pub fn written_at(&self, step: u64) -> impl Iterator<Item = &Rollback> {
+        let all = &self.rollbacks;
+        let place = |index: usize| all[index..].iter().map(|rollback| rollback.to).min();
+        let here = (0..all.len()).filter(move |index| place(*index) == Some(step));
+        here.map(|index| &all[index])
+    }
+
     /// Adds a rollback and returns the new rate factor.
     pub fn push(&mut self, from: u64, to: u64, cause: String, attempt: u32) -> f64 {
         let rate_factor = self.rate_factor() * RATE_FACTOR;
@@ -156,5 +165,14 @@ mod tests {
         assert_eq!(last.target(3, 45, &saved[..1], None), None);
         let later = after(&[(45, 30)]);
         assert_eq!(later.target(1, 5000, &saved, None), Some(40));
+    }
+
+    #[test]
+    fn every_rollback_is_written_once_at_the_earliest_step_returned_to_since() {
+        let recovery = after(&[(900, 500), (950, 500), (940, 200), (2000, 700), (2000, 500)]);
+        let froms = |step| -> Vec<u64> { recovery.written_at(step).map(|r| r.from).collect() };
+        assert_eq!(froms(200), [900, 950, 940]);
+        assert_eq!(froms(500), [2000, 2000]);
+        assert_eq!(froms(700), [0; 0]);
     }
 }

@@ -26,7 +26,7 @@ use crate::backend::Backend;
 pub fn newest_undamaged(
     directory: &RunDirectory,
     up_to: u64,
-    mut tell: impl FnMut(String),
+    tell: impl Fn(&str),
 ) -> Result<Option<Checkpoint>, RunError> {
     let mut damaged: Vec<(PathBuf, CheckpointError)> = Vec::new();
     for (step, path) in directory.list()?.into_iter().rev() {
@@ -37,7 +37,7 @@ pub fn newest_undamaged(
             Ok(checkpoint) => {
                 for (path, error) in damaged {
                     let aside = directory.set_aside(&path, "damaged")?;
-                    tell(format!(
+                    tell(&format!(
                         "warning: {error}. It was renamed to {}; the checkpoint of step {step} takes \
                          its place",
                         aside.display()
@@ -84,7 +84,7 @@ impl<B: Backend> Training<'_, B> {
         let target = self.recovery.target(attempt, sound, &saved, best);
         let progress = &self.progress;
         let checkpoint = match target {
-            Some(target) => newest_undamaged(directory, target, |line| progress.say(&line))?,
+            Some(target) => newest_undamaged(directory, target, |line| progress.say(line))?,
             None => None,
         };
         self.go_back(checkpoint)?;
@@ -172,8 +172,7 @@ pub(super) fn resume_journal(
     let remade = [remade, &["rollback"]].concat();
     let tensorboard = run.config.run.tensorboard;
     let mut journal = Journal::resume(&run.directory, tensorboard, step, &remade)?;
-    let here = recovery.rollbacks.iter().filter(|record| record.to == step);
-    for record in here {
+    for record in recovery.written_at(step) {
         journal.write("rollback", step, record)?;
     }
     Ok(journal)

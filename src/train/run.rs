@@ -35,8 +35,6 @@ pub struct Run {
     /// The newest undamaged checkpoint of a run that goes on.
     pub checkpoint: Option<Checkpoint>,
     pub dataset: Dataset,
-    /// What the user should know before the run begins.
-    pub warnings: Vec<String>,
     resumed: bool,
     _lock: RunLock,
 }
@@ -65,7 +63,7 @@ pub enum Outcome {
 
 impl Run {
     /// Opens the maps and takes the run's directory. Nothing else is written but the cache of
-    /// synthetic maps.
+    /// synthetic maps. `tell` gets what the user must not overlook.
     ///
     /// # Errors
     /// A checkpoint or maps that cannot be read, or a directory that holds another run or belongs to
@@ -74,37 +72,34 @@ impl Run {
         config: Config,
         start: Start,
         progress: &dyn Fn(OpeningWork, usize, usize),
+        tell: &dyn Fn(&str),
     ) -> Result<Self, RunError> {
-        let mut warnings = Vec::new();
-        let (resumed, checkpoint) = match &start {
+        let held = match start {
             Start::New { out } => {
                 // Said at once if it is taken; it is claimed only when the maps are known to be good.
                 RunDirectory::choose(out.as_deref(), &config.name)?;
-                (None, None)
+                Err(out)
             }
             Start::Resume(directory) => {
                 let lock = directory.lock()?;
-                // Without any checkpoint it was ended before its first one: it begins again.
-                let newest = newest_undamaged(directory, u64::MAX, |line| warnings.push(line))?;
-                (Some((directory.clone(), lock)), newest)
+                Ok((directory, lock))
             }
+        };
+        let resumed = held.is_ok();
+        let checkpoint = match &held {
+            // Without any checkpoint it was ended before its first one: it begins again.
+            Ok((directory, _)) => newest_undamaged(directory, u64::MAX, tell)?,
+            Err(_) => None,
         };
         let described = checkpoint
             .as_ref()
             .map(|checkpoint| &checkpoint.description);
         let fitted = described.map(transform_of).transpose()?;
         let dataset = Dataset::open(&config, fitted, progress)?;
-        let is_resumed = resumed.is_some();
-        let (directory, lock) = match (resumed, start) {
-            (Some(held), _) => held,
-            (None, Start::New { out }) => RunDirectory::claim(out.as_deref(), &config.name)?,
-            (None, Start::Resume(directory)) => {
-                let lock = directory.lock()?;
-                (directory, lock)
-            }
-        };
+        let (directory, lock) =
+            held.or_else(|out| RunDirectory::claim(out.as_deref(), &config.name))?;
         if !lock.is_kept {
-            warnings.push(format!(
+            tell(&format!(
                 "warning: the file system of {} keeps no locks; make sure that no other training uses \
                  this directory",
                 directory.root().display()
@@ -115,13 +110,13 @@ impl Run {
             directory,
             checkpoint,
             dataset,
-            warnings,
-            resumed: is_resumed,
+            resumed,
             _lock: lock,
         };
-        run.checkpoint
-            .as_ref()
-            .map_or(Ok(()), |checkpoint| run.check_fits(checkpoint))?;
+        match &run.checkpoint {
+            Some(checkpoint) => run.check_fits(checkpoint)?,
+            None => {}
+        }
         Ok(run)
     }
 
