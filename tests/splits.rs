@@ -7,8 +7,8 @@ use std::path::Path;
 
 use common::{Outcome, outcome, program, write_maps, write_npy};
 use cosmogan::train::{CheckpointFile, locate, transform_of};
-use ndarray::Array4;
-use ndarray_npy::WriteNpyExt;
+use ndarray::{Array4, Axis};
+use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -320,6 +320,20 @@ fn maps_of_three_channels_train_each_with_its_own_transform_score_and_pictures()
     }
     let resumed = train(&place, "--resume run --steps 6");
     assert_eq!(resumed.status, Some(0), "{resumed:?}");
+
+    let words = "generate --checkpoint run --count 5 --out made.npy";
+    let generated = common::outcome(program(place.path()).args(words.split_whitespace()));
+    assert_eq!(generated.status, Some(0), "{generated:?}");
+    let made = Array4::<f32>::read_npy(File::open(place.path().join("made.npy")).unwrap()).unwrap();
+    assert_eq!(made.dim(), (5, 16, 16, 3));
+    for (channel, maps) in made.axis_iter(Axis(3)).enumerate() {
+        let unit = 100f32.powi(channel as i32);
+        let mean = maps.mean().unwrap();
+        assert!(
+            (0.2 * unit..4.0 * unit).contains(&mean),
+            "channel {channel}: {mean}"
+        );
+    }
 }
 
 #[test]

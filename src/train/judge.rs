@@ -106,7 +106,8 @@ impl Judge {
     }
 
     /// Draws maps of fixed latent vectors beside real ones, each channel to a file of its own (see
-    /// [`picture_of_channel`]): channels differ too much in range for common colours.
+    /// [`picture_of_channel`]): channels differ too much in range for common colours. Returns the
+    /// files.
     ///
     /// # Errors
     /// The picture cannot be written.
@@ -115,12 +116,14 @@ impl Judge {
         path: &Path,
         title: &str,
         generate: impl FnOnce(&[f32]) -> Vec<f32>,
-    ) -> Result<(), ReportError> {
+    ) -> Result<Vec<PathBuf>, ReportError> {
         let generated = self.generate(GRID * GRID, generate);
         let channels = generated.len();
+        let mut drawn = Vec::with_capacity(channels);
         for (channel, (generated, real)) in generated.iter().zip(&self.validation).enumerate() {
+            let picture = picture_of_channel(path, channel, channels);
             sample_grid(
-                &picture_of_channel(path, channel, channels),
+                &picture,
                 &SampleGrid {
                     title,
                     quantity: &quantity(channel, channels),
@@ -138,8 +141,9 @@ impl Judge {
                     },
                 },
             )?;
+            drawn.push(picture);
         }
-        Ok(())
+        Ok(drawn)
     }
 
     /// Compares generated maps with the test maps, and draws the comparison to `figure`, or each

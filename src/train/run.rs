@@ -397,20 +397,28 @@ impl<B: Backend> Training<'_, B> {
         let path = samples.join(format!("step-{step:08}.png"));
         let title = format!("step {step}");
         let trainer = &mut self.trainer;
-        self.judge
+        let drawn = self
+            .judge
             .draw_samples(&path, &title, |latents| trainer.sample(latents))?;
-        Ok(self.journal.picture(step, "samples", &path)?)
+        for (channel, picture) in drawn.iter().enumerate() {
+            let tag = match drawn.len() {
+                1 => "samples".to_owned(),
+                _ => format!("samples, channel {channel}"),
+            };
+            self.journal.picture(step, &tag, picture)?;
+        }
+        Ok(())
     }
 
     /// The score of the averaged generator on validation maps, or what is wrong with its maps.
     fn validate(&mut self) -> Result<Result<f64, Trouble>, RunError> {
         let step = self.trainer.step();
         let trainer = &mut self.trainer;
-        let side = self.run.dataset.validation.map_size();
+        let map_len = self.run.dataset.validation.map_len();
         let mut spread = self.real_spread;
         let agreement = self.judge.validate(|latents| {
             let maps = trainer.sample(latents);
-            spread = Spread::of(&maps, side * side);
+            spread = Spread::of(&maps, map_len);
             maps
         });
         let trouble = self.recovery.watch.maps(step, &spread, &self.real_spread);
