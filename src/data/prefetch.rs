@@ -5,8 +5,8 @@
 //! GPU, all of them serve. On a busy CPU the gain is small, for a batch costs little. On two cores
 //! shared with other programs (2026-11-23, Zen 3, medians) a batch of 16 at 64 x 64 took 0.8 ms and
 //! a step 107 ms, 95 ms with batches made ahead; a batch of 8 at 256 x 256 took 7 ms and a step of
-//! 4 base filters 377 ms, 313 ms made ahead. The quickest steps, which the other programs disturbed
-//! least: 96 and 88 ms, 231 and 225 ms. A thread that fills batches alone was no quicker.
+//! 4 base filters 377 ms, 313 ms made ahead; most of that difference is the noise of the other
+//! programs. The quickest steps, which these disturbed least: 96 and 88 ms, 231 and 225 ms.
 
 use std::ops::Range;
 use std::panic::resume_unwind;
