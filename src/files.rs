@@ -24,6 +24,8 @@ pub fn write_atomic(
     let mut temporary = tempfile::Builder::new()
         .prefix(PARTIAL_PREFIX)
         .tempfile_in(directory)?;
+    // Tells `sweep` that its writer lives. Where files cannot be locked, nothing is swept either.
+    let _ = temporary.as_file().try_lock();
     let mut buffered = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
     write(&mut buffered)?;
     buffered.flush()?;
@@ -32,6 +34,44 @@ pub fn write_atomic(
     make_readable_by_others(temporary.as_file())?;
     temporary.persist(path).map_err(|error| error.error)?;
     sync_directory(directory)
+}
+
+/// Appends `bytes` to a file that was opened for appending: all of them, or on a full disk none.
+///
+/// # Errors
+/// Those of writing.
+pub fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    file.write_all(bytes).inspect_err(|_| {
+        let _ = file.set_len(before);
+    })
+}
+
+/// Deletes what killed processes left unfinished in `directory`. A file that is being written is
+/// locked by its writer and stays.
+///
+/// # Errors
+/// The directory cannot be read, or a file cannot be deleted; a missing directory is no error.
+pub fn sweep(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name
+            .as_encoded_bytes()
+            .starts_with(PARTIAL_PREFIX.as_bytes())
+        {
+            let path = entry.path();
+            let abandoned = File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
+            if abandoned {
+                fs::remove_file(&path)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Temporary files are private to their owner; what a run leaves behind follows the usual mode.
@@ -72,5 +112,22 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_sweep_takes_what_a_killed_writer_left_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at(".partial-left"), b"half").unwrap();
+        fs::write(at("notes.txt"), b"mine").unwrap();
+        write_atomic(&at("new.txt"), |file| {
+            sweep(directory.path())?;
+            file.write_all(b"new")
+        })
+        .unwrap();
+        assert!(!at(".partial-left").exists());
+        assert_eq!(fs::read(at("new.txt")).unwrap(), b"new");
+        assert_eq!(fs::read(at("notes.txt")).unwrap(), b"mine");
+        sweep(&at("missing")).unwrap();
     }
 }

@@ -1,8 +1,25 @@
 //! What the unit tests of several modules share.
 
+use std::path::{Path, PathBuf};
+
 use rand::RngExt;
 
 use crate::rng::{Philox, SequentialPhilox, Stream};
+
+/// `name` in the folder of reference data beside the repository, if that is there. A test that
+/// gets `None` returns; with `COSMOGAN_REQUIRE_SHARED=1` its absence is a failure.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shared")
+        .join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    let required = std::env::var_os("COSMOGAN_REQUIRE_SHARED").is_some_and(|v| v == "1");
+    assert!(!required, "{} is missing", path.display());
+    println!("skipped: {} is missing", path.display());
+    None
+}
 
 /// The largest deviation of `ours` from `expected`. Refuses other lengths and what is not finite.
 pub fn deviation(what: &str, ours: &[f64], expected: &[f64]) -> f64 {

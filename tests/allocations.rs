@@ -2,9 +2,13 @@
 //! the arena and the scratch, which the first steps grow. A counting allocator watches.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use cosmogan::backend::Cpu;
+use cosmogan::data::{
+    Maps, Prefetch, Region, Sampling, TrainingSet, Transform, write_npy_header, write_npy_pixels,
+};
 use cosmogan::model::{Network, Preset, discriminator, generator};
 use cosmogan::rng::{Philox, Stream};
 use cosmogan::train::{Config, Convention, Trainer};
@@ -109,6 +113,41 @@ fn check(convention: Convention) {
     assert!(grown <= 4096, "live bytes by step: {live:?}");
 }
 
+/// Batches of 8 maps of 64 pixels, made ahead.
+fn check_batches() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("maps.npy");
+    let mut pixels = vec![0.0f32; 4 * 80 * 80];
+    Philox::new(4, Stream::Benchmark, 0).fill_uniform(&mut pixels);
+    let mut file = std::fs::File::create(&path).unwrap();
+    write_npy_header(&mut file, [4, 80, 80]).unwrap();
+    write_npy_pixels(&mut file, &pixels).unwrap();
+    let maps = Arc::new(Maps::open(&[path]).unwrap());
+    let regions: Vec<Region> = (0..4).map(|p| Region::whole(&maps, p)).collect();
+    let none = Transform::None {}.into();
+    let set = TrainingSet::new(maps, &regions, none, Sampling::new(64, 1)).unwrap();
+    let batch = BATCH * set.map_len() * size_of::<f32>();
+
+    reset();
+    let mut batches = Prefetch::new(Arc::new(set), BATCH, true).unwrap();
+    batches.next(0).unwrap();
+    assert!(
+        LARGEST.load(Relaxed) >= batch,
+        "the allocator counts nothing"
+    );
+    reset();
+    // An epoch has 100: no new order is shuffled.
+    for step in 1..90 {
+        batches.next(step).unwrap();
+    }
+    let largest = LARGEST.load(Relaxed);
+    println!("batches: largest allocation {largest} bytes, a batch has {batch}");
+    assert!(
+        ALLOWED < batch && largest <= ALLOWED,
+        "{largest} bytes at once"
+    );
+}
+
 #[test]
 fn after_the_first_steps_nothing_the_size_of_an_activation_is_allocated() {
     // One thread, for a pool of several hands its work out by chance: a thread that first met a
@@ -118,4 +157,6 @@ fn after_the_first_steps_nothing_the_size_of_an_activation_is_allocated() {
         check(Convention::Paper);
         check(Convention::Torch);
     });
+    // In the same test, for other threads would be counted too.
+    check_batches();
 }

@@ -10,7 +10,9 @@ use cosmogan::rng::{Philox, Stream};
 use cosmogan::train::checkpoint::{
     AdamSteps, CheckpointError, Description, NetworkState, Snapshot, write,
 };
-use cosmogan::train::{CheckpointFile, Config, TrainedNetwork, Weights, transform_of};
+use cosmogan::train::{
+    CheckpointFile, Config, Recovery, Rollback, TrainedNetwork, Weights, transform_of,
+};
 use rand::RngExt;
 use safetensors::SafeTensors;
 
@@ -62,6 +64,7 @@ impl Fixture {
                 },
                 selection: serde_json::Value::Null,
                 data: serde_json::json!({"side_deg": 0.866}),
+                recovery: recovery(),
             },
         }
     }
@@ -86,6 +89,21 @@ impl Fixture {
             average_running: &self.average.running,
         };
         write(path, &snapshot)
+    }
+}
+
+/// Two rollbacks.
+fn recovery() -> Recovery {
+    let rollback = |from, to, rate_factor| Rollback {
+        from,
+        to,
+        cause: "the losses are \"NaN\"".to_owned(),
+        rate_factor,
+        attempt: 1,
+    };
+    Recovery {
+        rollbacks: vec![rollback(700, 600, 0.5), rollback(900, 800, 0.25)],
+        ..Recovery::default()
     }
 }
 
@@ -147,7 +165,7 @@ fn the_numbers_of_a_transform_come_back_to_the_bit() {
         fixture.description.transform = serde_json::to_value(transform).unwrap();
         fixture.write(&path).unwrap();
         let file = CheckpointFile::open(&path).unwrap();
-        assert_eq!(transform_of(file.description()).unwrap(), transform);
+        assert_eq!(transform_of(file.description()).unwrap(), transform.into());
     }
 }
 
@@ -243,6 +261,23 @@ fn other_files_are_named_for_what_they_are() {
     assert!(error.to_string().contains("missing"), "{error}");
 }
 
+/// Where the digits of the digest are.
+fn digest_place(bytes: &[u8]) -> std::ops::Range<usize> {
+    let entry = b"\"blake3\":\"";
+    let mut windows = bytes.windows(entry.len());
+    let start = windows.position(|window| window == entry).unwrap() + entry.len();
+    start..start + 64
+}
+
+/// Gives changed bytes of a checkpoint the digest that goes with them: that of all bytes with zeros
+/// in its own place.
+fn sign(bytes: &mut [u8]) {
+    let place = digest_place(bytes);
+    bytes[place.clone()].fill(b'0');
+    let digest = blake3::hash(bytes).to_hex();
+    bytes[place].copy_from_slice(digest.as_bytes());
+}
+
 /// Writes a checkpoint with one text in its header replaced by another of the same length.
 fn with_header(from: &str, to: &str) -> (tempfile::TempDir, CheckpointError) {
     assert_eq!(from.len(), to.len());
@@ -255,6 +290,9 @@ fn with_header(from: &str, to: &str) -> (tempfile::TempDir, CheckpointError) {
         .position(|window| window == from.as_bytes())
         .unwrap();
     bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    if !from.contains("blake3") {
+        sign(&mut bytes);
+    }
     fs::write(&path, bytes).unwrap();
     let error = open_error(&path);
     (directory, error)
@@ -271,10 +309,12 @@ fn a_missing_or_odd_tensor_and_odd_metadata_are_named() {
         ("[6,3,5,5]", "[3,6,5,5]", "should be F32 [6, 3, 5, 5]"),
         ("\"F32\"", "\"I32\"", "is I32 "),
         (
-            "\"format_version\":\"1\"",
             "\"format_version\":\"2\"",
-            "format 2",
+            "\"format_version\":\"9\"",
+            "format 9; this program reads formats 1 and 2",
         ),
+        ("\"blake3\"", "\"blake9\"", "its checksum is missing"),
+        ("\"recovery\"", "\"recowery\"", "\"recovery\" is missing"),
         ("\\\"latent\\\":5", "\\\"latent\\\":0", "latent is 0"),
         (
             "\\\"latent\\\":5",
@@ -314,6 +354,7 @@ fn values_that_are_not_finite_are_neither_written_nor_read() {
     let mut bad = good.clone();
     let end = bad.len();
     bad[end - 4..].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    sign(&mut bad);
     fs::write(&path, bad).unwrap();
     assert!(matches!(
         open_error(&path),
@@ -328,4 +369,95 @@ fn an_arena_of_the_wrong_length_is_refused() {
     fixture.g.m.pop();
     let error = fixture.write(&directory.path().join("a")).unwrap_err();
     assert!(error.to_string().contains("adam_m has"), "{error}");
+}
+
+#[test]
+fn the_digest_is_that_of_the_file_with_zeros_in_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.safetensors");
+    Fixture::small().write(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let mut signed = bytes.clone();
+    sign(&mut signed);
+    assert!(signed == bytes);
+}
+
+/// Every bit of the digest and its surroundings, and random ones elsewhere.
+#[test]
+fn a_flipped_bit_is_found_wherever_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.safetensors");
+    let small = Architecture {
+        map_size: 8,
+        layers: 1,
+        base_filters: 1,
+        latent: 2,
+        ..Preset::Demo.architecture()
+    };
+    Fixture::new(small).write(&path).unwrap();
+    let good = fs::read(&path).unwrap();
+    let mut random = Philox::new(77, Stream::Benchmark, 0).sequential();
+    let place = digest_place(&good);
+    let near = (place.start - 60) * 8..(place.end + 60) * 8;
+    let first = 0..8 * 8;
+    let anywhere: Vec<usize> = (0..3000)
+        .map(|_| random.random_range(0..good.len() * 8))
+        .collect();
+    let mut told = 0;
+    for bit in first.chain(near).chain(anywhere) {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &bad).unwrap();
+        let Err(error) = CheckpointFile::open(&path) else {
+            panic!("bit {bit} of {} was flipped unnoticed", good.len() * 8);
+        };
+        let message = error.to_string();
+        assert!(message.contains("a.safetensors"), "{message}");
+        assert!(error.is_damage(), "bit {bit}: {message}");
+        told += usize::from(message.contains("use an older checkpoint"));
+    }
+    assert!(told > 2500, "{told} messages say what to do");
+}
+
+#[test]
+fn a_checkpoint_of_the_version_without_digest_can_still_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.safetensors");
+    let fixture = Fixture::small();
+    fixture.write(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let metadata = header["__metadata__"].as_object_mut().unwrap();
+    metadata.remove("blake3");
+    metadata.remove("recovery");
+    metadata["format_version"] = "1".into();
+    let header = serde_json::to_vec(&header).unwrap();
+    let old = [
+        &(header.len() as u64).to_le_bytes(),
+        &header[..],
+        &bytes[8 + length..],
+    ]
+    .concat();
+    fs::write(&path, old).unwrap();
+    let read = CheckpointFile::open(&path).unwrap().read_all().unwrap();
+    assert_eq!(read.generator, fixture.g);
+    assert_eq!(read.description.recovery, Recovery::default());
+}
+
+#[test]
+fn every_truncation_and_any_added_bytes_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.safetensors");
+    Fixture::small().write(&path).unwrap();
+    let good = fs::read(&path).unwrap();
+    let mut random = Philox::new(78, Stream::Benchmark, 0).sequential();
+    for _ in 0..200 {
+        let length = random.random_range(0..good.len());
+        fs::write(&path, &good[..length]).unwrap();
+        assert!(CheckpointFile::open(&path).is_err(), "{length} bytes");
+        let more = vec![0; random.random_range(1..10_000)];
+        fs::write(&path, [&good[..], &more].concat()).unwrap();
+        assert!(CheckpointFile::open(&path).is_err(), "{} more", more.len());
+    }
 }

@@ -5,99 +5,13 @@
 mod common;
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use common::place::{Place, SMALL, checkpoints, done, steps_saved};
 use cosmogan::rng::{Philox, Stream};
-use serde_json::Value;
-use tempfile::TempDir;
-
-/// A place for runs on the same small maps.
-struct Place {
-    directory: TempDir,
-}
-
-/// Options of a small run: an epoch has 8 training maps x 3 crops = 24 maps.
-const SMALL: &str = "--size 16 --layers 2 --base 4 --latent 8 --batch 5 --crops-per-parent 3 \
-                     --validation-maps 8 --checkpoint-every 1 --validation-every 4 --log-every 1 \
-                     --sample-every 0";
-
-impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        common::write_maps(&directory.path().join("maps.npy"), 12, 24);
-        Self { directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn command(&self, words: &str) -> Command {
-        let mut command = common::program(self.directory.path());
-        command.arg("train").args(words.split_whitespace());
-        command
-    }
-
-    /// A new run on the maps, to its end or its beginning as `steps` says.
-    fn start(&self, out: &str, convention: &str, steps: u64) -> Command {
-        self.command(&format!(
-            "--out {out} --data maps.npy --convention {convention} --steps {steps} {SMALL}"
-        ))
-    }
-
-    fn resume(&self, out: &str, steps: u64) -> Command {
-        self.command(&format!("--resume {out} --steps {steps}"))
-    }
-
-    /// The bytes of the checkpoint of `step`.
-    fn checkpoint(&self, out: &str, step: u64) -> Vec<u8> {
-        let path = checkpoints(&self.path(out)).join(format!("step-{step:08}.safetensors"));
-        std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-    }
-
-    /// The lines of metrics without speeds, which differ from run to run.
-    fn metrics(&self, out: &str) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.path(out).join("metrics.jsonl")).unwrap();
-        let lines = text.lines().map(|line| {
-            let mut line: Value = serde_json::from_str(line).unwrap();
-            line.as_object_mut().unwrap().remove("maps_per_second");
-            line
-        });
-        lines.collect()
-    }
-
-    fn best(&self, out: &str) -> String {
-        std::fs::read_to_string(self.path(out).join("best.json")).unwrap()
-    }
-}
-
-fn checkpoints(run: &Path) -> PathBuf {
-    run.join("checkpoints")
-}
-
-/// Steps of the checkpoints that lie there now.
-fn steps_saved(run: &Path) -> Vec<u64> {
-    let Ok(entries) = std::fs::read_dir(checkpoints(run)) else {
-        return Vec::new();
-    };
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let steps = names.filter_map(|name| {
-        let digits = name.strip_prefix("step-")?.strip_suffix(".safetensors")?;
-        digits.parse().ok()
-    });
-    let mut steps: Vec<u64> = steps.collect();
-    steps.sort_unstable();
-    steps
-}
-
-fn done(command: &mut Command) -> common::Outcome {
-    let outcome = common::outcome(command);
-    assert_eq!(outcome.status, Some(0), "{outcome:?}");
-    outcome
-}
 
 /// Starts a program in the background and waits until it has saved `step` or a later one.
 fn start_until(command: &mut Command, run: &Path, step: u64) -> Child {

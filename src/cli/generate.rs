@@ -2,30 +2,34 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use ndarray::Array2;
 use ndarray_npy::ReadNpyExt;
+use serde_json::{Value, json};
 
+use super::options::PictureArgs;
 use super::parse::{MapFormat, map_format, map_path, named};
 use super::progress::CountBar;
-use super::say;
+use super::{names_of, say};
 use cosmogan::backend::Cpu;
-use cosmogan::data::{write_npy_header, write_npy_pixels};
-use cosmogan::files::write_atomic;
-use cosmogan::report::{PictureStyle, maps_png};
+use cosmogan::data::{MapFormat as ValueFormat, MapSet, write_maps};
+use cosmogan::report::maps_png;
 use cosmogan::rng::Stream;
+use cosmogan::train::checkpoint::Description;
 use cosmogan::train::{
-    CheckpointFile, DeviceChoice, LoadedGenerator, Stop, latents, locate, transform_of,
+    CheckpointFile, DeviceChoice, LoadedGenerator, Stop, latents, locate, provenance_of,
+    transform_of,
 };
 
 /// Generate maps with a trained generator
 ///
 /// Uses the moving average of the generator's weights and its running statistics, and undoes the
-/// transform of the training maps: the values are physical. Maps are written as they are made.
+/// transform of the training maps: the values are physical. Maps are written as they are made, over
+/// what --out held before.
 #[derive(Args, Debug)]
 pub struct GenerateArgs {
     /// Checkpoint file, or a run directory: its best checkpoint, else its last
@@ -46,14 +50,13 @@ pub struct GenerateArgs {
     /// Latent vectors to use instead: .npy, float32, [N, latent]
     #[arg(long, value_name = "FILE.npy")]
     latents: Option<PathBuf>,
-    /// Where the maps go: .npy ([N, H, W], float32) or .png (a grid of pictures)
+    /// Where the maps go: .npy (float32, [N, H, W], or [N, H, W, C] of several channels, with what
+    /// is known of them in FILE.npy.json), .fits (float32, with LensTools' header; maps.fits of
+    /// one map, maps-00001.fits and so on of more) or .png (a grid of pictures)
     #[arg(long, value_name = "FILE", value_parser = map_path)]
     out: PathBuf,
-    /// Colours of pictures: asinh shows voids, filaments and peaks; log is the logarithm of positive
-    /// values, as the CosmoGAN authors draw their maps
-    #[arg(long, value_name = "NAME", default_value = "asinh",
-          value_parser = named::<PictureStyle>(&["asinh", "log"]))]
-    picture_style: PictureStyle,
+    #[command(flatten)]
+    picture: PictureArgs,
     /// Maps made at a time
     #[arg(long, value_name = "N", default_value_t = 64,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -88,7 +91,6 @@ impl GenerateArgs {
     /// # Errors
     /// No checkpoint there, or one that cannot be read.
     pub fn plan(&self) -> Result<GeneratePlan> {
-        let located = locate(&self.checkpoint).context("cannot use --checkpoint")?;
         let latents = match (&self.latents, self.count) {
             (Some(file), _) => Latents::File(file.clone()),
             (None, Some(count)) => Latents::Drawn {
@@ -97,9 +99,9 @@ impl GenerateArgs {
             },
             (None, None) => bail!("give --count or --latents"),
         };
-        let format = map_format(&self.out).context("--out must end in .npy or .png")?;
+        let format = map_format(&self.out).context("--out must end in .fits, .npy or .png")?;
         Ok(GeneratePlan {
-            checkpoint: CheckpointFile::open(&located.path)?,
+            checkpoint: open_checkpoint(&self.checkpoint)?,
             latents,
             out: self.out.clone(),
             format,
@@ -109,15 +111,30 @@ impl GenerateArgs {
     }
 }
 
+/// The checkpoint that `path` means. A training that goes on may delete the one that was found before
+/// it is opened: then another has taken its place.
+fn open_checkpoint(path: &Path) -> Result<CheckpointFile> {
+    let mut chances = 5;
+    loop {
+        let located = locate(path).context("cannot use --checkpoint")?;
+        chances -= 1;
+        match CheckpointFile::open(&located.path) {
+            Err(error) if error.is_missing_file() && chances > 0 => {}
+            opened => return Ok(opened?),
+        }
+    }
+}
+
 /// Runs the command.
 pub fn run(arguments: &GenerateArgs) -> Result<()> {
     let mut plan = arguments.plan()?;
     let description = plan.checkpoint.description().clone();
     let architecture = &description.architecture;
     let (side, channels) = (architecture.map_size, architecture.channels);
-    if channels != 1 {
-        bail!("the generator makes maps of {channels} channels; only one can be written");
+    if channels != 1 && plan.format != MapFormat::Values(ValueFormat::Npy) {
+        bail!("the generator makes maps of {channels} channels; only .npy files can hold them");
     }
+    let provenance = provenance_of(&description)?;
     let latents = LatentSource::open(&plan.latents, architecture.latent)?;
     let count = latents.count();
     let transform = transform_of(&description)?;
@@ -138,7 +155,7 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
             return Err(io::Error::new(io::ErrorKind::Interrupted, message));
         }
         let n = batch.min(count - first);
-        maps.resize(n * side * side, 0.0);
+        maps.resize(n * side * side * channels, 0.0);
         let latents = latents.get(first, n);
         generator
             .sampler
@@ -147,35 +164,57 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
         bar.show(first + n, count);
         Ok(())
     };
-    let cannot_write = || format!("cannot write {}", plan.out.display());
-    match plan.format {
-        MapFormat::Npy => write_atomic(&plan.out, |file| {
-            write_npy_header(file, [count, side, side])?;
-            let mut maps = Vec::new();
-            for first in (0..count).step_by(batch) {
-                make(first, &mut maps)?;
-                write_npy_pixels(file, &maps)?;
-            }
-            Ok(())
-        })
-        .with_context(cannot_write)?,
+    let written = match plan.format {
+        MapFormat::Values(format) => {
+            let set = MapSet {
+                maps: count,
+                side,
+                channels,
+                provenance: &provenance,
+                extra: origin(&description, &plan.latents),
+            };
+            write_maps(&plan.out, format, &set, &mut make)?
+        }
         MapFormat::Png => {
             let (mut all, mut maps) = (Vec::new(), Vec::new());
             for first in (0..count).step_by(batch) {
                 make(first, &mut maps)?;
                 all.extend_from_slice(&maps);
             }
-            maps_png(&plan.out, &all, count, side, arguments.picture_style)?;
+            maps_png(&plan.out, &all, count, side, arguments.picture.style)?;
+            vec![plan.out.clone()]
         }
-    }
+    };
     bar.finish();
     let seconds = started.elapsed().as_secs_f64();
     let rate = count as f64 / seconds;
-    say(&format!(
-        "{}: {seconds:.1} s, {rate:.1} maps/s",
-        plan.out.display()
-    ));
+    let names = names_of(&written);
+    say(&format!("{names}: {seconds:.1} s, {rate:.1} maps/s"));
+    let fits = plan.format == MapFormat::Values(ValueFormat::Fits);
+    if fits && provenance.side_deg.is_none() {
+        say(
+            "the maps' side in degrees is unknown, so the header has no ANGLE, which LensTools \
+             needs: training with --angle would have told it",
+        );
+    }
     Ok(())
+}
+
+/// What a sidecar tells of generated maps besides their cosmology.
+fn origin(description: &Description, latents: &Latents) -> serde_json::Map<String, Value> {
+    let latents = match latents {
+        Latents::Drawn { seed, .. } => json!({ "seed": seed }),
+        Latents::File(path) => json!({ "file": path.display().to_string() }),
+    };
+    let program = concat!("cosmogan ", env!("CARGO_PKG_VERSION"));
+    let fields = [
+        ("made_by", json!(program)),
+        ("generator_step", json!(description.step)),
+        ("training_maps", description.data["source"].clone()),
+        ("latents", latents),
+    ];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value));
+    fields.into_iter().collect()
 }
 
 /// Latent vectors as they are asked for.

@@ -7,9 +7,11 @@ mod info;
 mod options;
 mod parse;
 mod progress;
+mod synthesize;
 mod train;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -32,6 +34,7 @@ Examples:
   cosmogan train --preset paper-256 --data maps/   the paper's network on your maps
   cosmogan train --resume runs/demo --steps 5000   go on where a run stopped
   cosmogan generate --checkpoint runs/demo --count 1000 --out maps.npy
+  cosmogan synthesize --count 100 --out maps.npy   random maps of a cosmology
   cosmogan info --preset paper-256                 layers, parameters, cost of a step
 
 `cosmogan <COMMAND> --help` lists the options of a command.";
@@ -40,6 +43,7 @@ Examples:
 enum Command {
     Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
+    Synthesize(synthesize::SynthesizeArgs),
     Info(info::InfoArgs),
     Bench(bench::BenchArgs),
 }
@@ -49,6 +53,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Some(Command::Train(arguments)) => train::run(&arguments),
         Some(Command::Generate(arguments)) => generate::run(&arguments),
+        Some(Command::Synthesize(arguments)) => synthesize::run(&arguments),
         Some(Command::Info(arguments)) => info::run(&arguments),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         None => print_help(),
@@ -73,6 +78,20 @@ fn print_help() -> anyhow::Result<()> {
 /// Prints a line. A reader that has gone is no reason to stop a run.
 fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Prints a line to standard error, for what must not be overlooked.
+fn warn(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// The files of a set of maps in one phrase.
+fn names_of(files: &[PathBuf]) -> String {
+    match files {
+        [] => String::new(),
+        [only] => only.display().to_string(),
+        [first, .., last] => format!("{} to {}", first.display(), last.display()),
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -8,8 +8,8 @@ use super::parse::{fractions, named, schedule};
 use cosmogan::model::{Architecture, DenseNorm, Initialisation, PadLow, Preset};
 use cosmogan::report::PictureStyle;
 use cosmogan::train::{
-    Config, Convention, DataConfig, DeviceChoice, EpsilonForm, FlipUnit, Precision, RunConfig,
-    Schedule, StepConfig, TransformChoice, UpdateOrder, resolve,
+    Config, Convention, DataConfig, DeviceChoice, EpsilonForm, FlipUnit, OnDivergence, Precision,
+    RunConfig, Schedule, StepConfig, TransformChoice, UpdateOrder, resolve,
 };
 
 /// Puts a value that was given into its field.
@@ -135,6 +135,21 @@ pub struct StepArgs {
 }
 
 impl StepArgs {
+    /// Refuses options of which one would silently have no effect.
+    ///
+    /// # Errors
+    /// What contradicts what.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let both = self.generator_rate.is_some() && self.discriminator_rate.is_some();
+        if self.rate.is_some() && both {
+            anyhow::bail!(
+                "--rate has no effect beside both --generator-rate and --discriminator-rate; leave \
+                 one of the three out"
+            );
+        }
+        Ok(())
+    }
+
     /// Changes what was given.
     pub fn apply(&self, step: &mut StepConfig) {
         set(&mut step.update, &self.update);
@@ -163,7 +178,8 @@ impl StepArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// .npy files, or directories of them [default: synthetic lognormal maps]
+    /// .npy and FITS files, directories of them, or quoted patterns such as 'maps/*.fits' [default:
+    /// synthetic lognormal maps]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub data: Vec<PathBuf>,
     /// How values are brought into the generator's range -1..1 [default: auto; none for the
@@ -171,18 +187,28 @@ pub struct DataArgs {
     #[arg(long, value_name = "NAME", value_parser =
           named::<TransformChoice>(&["auto", "none", "linear", "rational", "log"]))]
     pub transform: Option<TransformChoice>,
-    /// Random crops of each map in an epoch
-    #[arg(long, value_name = "N")]
+    /// Crops of each parent map. Of each larger map as many are drawn in an epoch [default: 200];
+    /// in a file of maps of exactly the network's size as many consecutive ones come from one
+    /// parent and stay in one set (1: each is its own parent) [default: unknown]
+    #[arg(long, value_name = "K")]
     pub crops_per_parent: Option<usize>,
     /// Turn and flip crops at random
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub augment: Option<bool>,
+    /// Read all maps before training and check every pixel; else this is done when pixels are
+    /// drawn, for sets of more than data.scan_pixels (134 million)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub check_data: Option<bool>,
     /// Shares of the maps for training, validation and test
     #[arg(long, value_name = "A,B,C", value_parser = fractions, allow_negative_numbers = true)]
     pub fractions: Option<[f64; 3]>,
-    /// Side of a crop in degrees, where it is known: the scale of power spectra
-    #[arg(long, value_name = "DEGREES", allow_negative_numbers = true)]
-    pub side_deg: Option<f64>,
+    /// Side of a whole map in degrees, where neither FITS headers (ANGLE) nor sidecars tell it:
+    /// the scale of power spectra, kept with the generator
+    #[arg(long = "angle", value_name = "DEGREES", allow_negative_numbers = true)]
+    pub angle_deg: Option<f64>,
+    /// Redshift of the lensed sources, where the files do not tell it
+    #[arg(long, value_name = "Z", allow_negative_numbers = true)]
+    pub source_redshift: Option<f64>,
 }
 
 impl DataArgs {
@@ -199,12 +225,14 @@ impl DataArgs {
             *path = std::path::absolute(&*path)?;
         }
         set(&mut data.transform, &self.transform);
-        set(&mut data.crops_per_parent, &self.crops_per_parent);
+        if self.crops_per_parent.is_some() {
+            data.crops_per_parent = self.crops_per_parent;
+        }
+        set(&mut data.check, &self.check_data);
         set(&mut data.augment, &self.augment);
         set(&mut data.fractions, &self.fractions);
-        if self.side_deg.is_some() {
-            data.side_deg = self.side_deg;
-        }
+        data.angle_deg = self.angle_deg.or(data.angle_deg);
+        data.source_redshift = self.source_redshift.or(data.source_redshift);
         Ok(())
     }
 }
@@ -250,6 +278,9 @@ pub struct RunArgs {
     /// Newest checkpoints that are kept; the best one is kept besides
     #[arg(long, value_name = "N")]
     pub keep: Option<usize>,
+    /// Keep the checkpoints of steps that are multiples of this for good; 0: none
+    #[arg(long, value_name = "STEPS")]
+    pub keep_every: Option<u64>,
     /// Steps between two validations; 0: at the end only
     #[arg(long, value_name = "STEPS")]
     pub validation_every: Option<u64>,
@@ -259,6 +290,27 @@ pub struct RunArgs {
     /// Decay per step of the moving average of the generator's weights
     #[arg(long, value_name = "D", allow_negative_numbers = true)]
     pub ema_decay: Option<f64>,
+    /// When losses are not finite, the discriminator saturates or maps become all alike: stop with
+    /// an error, or go on from an earlier checkpoint with half the learning rates [default: stop]
+    #[arg(long, value_name = "WHAT",
+          value_parser = named::<OnDivergence>(&["stop", "rollback"]))]
+    pub on_divergence: Option<OnDivergence>,
+    /// Watch for a saturated discriminator and for maps that are all alike [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub watch: Option<bool>,
+    /// Write metrics and samples for TensorBoard, too [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub tensorboard: Option<bool>,
+}
+
+/// How maps are drawn, for commands without a configuration.
+#[derive(Args, Clone, Debug)]
+pub struct PictureArgs {
+    /// Colours of pictures: asinh shows voids, filaments and peaks; log is the logarithm of positive
+    /// values, as the CosmoGAN authors draw their maps
+    #[arg(long = "picture-style", value_name = "NAME", default_value = "asinh",
+          value_parser = named::<PictureStyle>(&["asinh", "log"]))]
+    pub style: PictureStyle,
 }
 
 impl RunArgs {
@@ -276,6 +328,10 @@ impl RunArgs {
         set(&mut run.picture_style, &self.picture_style);
         set(&mut run.checkpoint_every, &self.checkpoint_every);
         set(&mut run.keep, &self.keep);
+        set(&mut run.keep_every, &self.keep_every);
+        set(&mut run.on_divergence, &self.on_divergence);
+        set(&mut run.watch, &self.watch);
+        set(&mut run.tensorboard, &self.tensorboard);
         set(&mut run.validation_every, &self.validation_every);
         set(&mut run.validation_maps, &self.validation_maps);
         set(&mut run.ema_decay, &self.ema_decay);

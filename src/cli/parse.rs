@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::de::value::Error;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
+use cosmogan::data;
 use cosmogan::train::{Schedule, Segment};
 
 /// A value of an enum by its name in files, so that command line and files agree by construction.
@@ -62,19 +63,17 @@ pub fn fractions(text: &str) -> Result<[f64; 3], String> {
 /// What a file of maps is written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapFormat {
-    /// Float32 values, `[N, H, W]`.
-    Npy,
+    /// Float32 values.
+    Values(data::MapFormat),
     /// A grid of pictures.
     Png,
 }
 
 /// The format that the ending of `path` stands for.
 pub fn map_format(path: &Path) -> Option<MapFormat> {
-    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-        "npy" => Some(MapFormat::Npy),
-        "png" => Some(MapFormat::Png),
-        _ => None,
-    }
+    let png = path.extension()?.eq_ignore_ascii_case("png");
+    let values = || data::MapFormat::of(path).map(MapFormat::Values);
+    png.then_some(MapFormat::Png).or_else(values)
 }
 
 /// A path whose ending is one of [`MapFormat`]'s.
@@ -82,7 +81,7 @@ pub fn map_path(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     match map_format(&path) {
         Some(_) => Ok(path),
-        None => Err("the name must end in .npy (values) or .png (pictures)".to_owned()),
+        None => Err("the name must end in .fits, .npy (values) or .png (pictures)".to_owned()),
     }
 }
 
@@ -113,8 +112,13 @@ mod tests {
 
     #[test]
     fn the_ending_of_a_map_file_decides_its_format() {
-        assert_eq!(map_format(Path::new("a.NPY")), Some(MapFormat::Npy));
+        let values = |format| Some(MapFormat::Values(format));
+        assert_eq!(map_format(Path::new("a.NPY")), values(data::MapFormat::Npy));
+        assert_eq!(
+            map_format(Path::new("a.fit")),
+            values(data::MapFormat::Fits)
+        );
         assert_eq!(map_format(Path::new("a.b.png")), Some(MapFormat::Png));
-        assert!(map_path("maps").is_err() && map_path("a.fits").is_err());
+        assert!(map_path("maps").is_err() && map_path("a.tif").is_err());
     }
 }

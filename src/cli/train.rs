@@ -7,9 +7,11 @@ use clap::Args;
 
 use super::options::{BaseArgs, DataArgs, NetworkArgs, RunArgs, StepArgs};
 use super::progress::CountBar;
-use super::say;
+use super::{say, warn};
 use cosmogan::backend::Cpu;
-use cosmogan::train::{Config, Outcome, Run, RunDirectory, Stop, TransformChoice, resolve};
+use cosmogan::train::{
+    Config, OpeningWork, Outcome, Run, RunDirectory, Start, Stop, TransformChoice, resolve,
+};
 
 /// Train a generator, on your maps or on synthetic ones
 ///
@@ -48,21 +50,13 @@ pub struct TrainPlan {
     pub start: Start,
 }
 
-/// Where a run begins.
-#[derive(Debug)]
-pub enum Start {
-    /// Anew, with [`RunDirectory::choose`] for `out` and the configuration's name.
-    New { out: Option<PathBuf> },
-    /// From the last checkpoint of a run.
-    Resume(RunDirectory),
-}
-
 impl TrainArgs {
     /// The run that these arguments ask for. Nothing is written.
     ///
     /// # Errors
     /// A file that cannot be read, a value out of range, or a resumed run that would change.
     pub fn plan(&self) -> Result<TrainPlan> {
+        self.step.check()?;
         let Some(directory) = &self.resume else {
             let (preset, convention) = (self.base.preset, self.base.convention);
             let mut config = resolve::load(preset, convention, self.config.as_deref())?;
@@ -110,18 +104,20 @@ impl TrainArgs {
 /// Runs the command.
 pub fn run(arguments: &TrainArgs) -> Result<()> {
     let TrainPlan { config, start } = arguments.plan()?;
-    let (directory, resumed) = match start {
-        Start::New { out } => (RunDirectory::choose(out.as_deref(), &config.name)?, false),
-        Start::Resume(directory) => (directory, true),
-    };
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
-    let bar = CountBar::new("making synthetic maps");
-    let run = Run::open(config, directory, resumed, &|done, total| {
-        bar.show(done, total)
-    })?;
-    bar.finish();
+    let making = CountBar::new("making synthetic maps");
+    let checking = CountBar::new("checking maps");
+    let progress = |work, done, total| match work {
+        OpeningWork::Making => making.show(done, total),
+        OpeningWork::Checking => checking.show(done, total),
+    };
+    let run = Run::open(config, start, &progress, &warn)?;
+    making.finish();
+    checking.finish();
     say_beginning(&run, arguments.why_preset());
     let root = run.directory.root().display().to_string();
+    let several = run.config.architecture.channels > 1;
+    let each = if several { "-channel-*" } else { "" };
     match run.train(Cpu::<f32>::new, &stop)? {
         Outcome::Stopped { signal, step } => say(&format!(
             "stopped by {signal}: step {step} is saved; go on with\n  \
@@ -133,7 +129,7 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
             }
             say(&format!("offered: {}", offered.display()));
             say(&format!(
-                "pictures and numbers: {root}/samples.png, comparison.png, summary.json"
+                "pictures and numbers: {root}/samples{each}.png, comparison{each}.png, summary.json"
             ));
             say(&format!(
                 "next: cosmogan generate --checkpoint {root} --count 16 --out maps.png"
@@ -154,7 +150,7 @@ fn say_beginning(run: &Run, why_preset: &str) {
          one); transform {}, {}",
         config.preset,
         super::device::describe(config.run.device),
-        run.dataset.training.transform(),
+        run.dataset.training.transforms(),
         match config.data.transform {
             TransformChoice::Auto => "chosen for maps of convergence",
             TransformChoice::None if config.preset.is_of_the_paper() => "as the preset has it",
@@ -163,15 +159,21 @@ fn say_beginning(run: &Run, why_preset: &str) {
         size = architecture.map_size,
     ));
     let data = &run.dataset.description;
-    let parents = &data.parents;
     let kept = run.dataset.kept.as_ref();
     let kept = kept.map_or(String::new(), |kept| format!(" ({kept})"));
     say(&format!(
-        "maps: {}{kept}; {} train, {} validate, {} test",
-        data.source, parents.train, parents.validation, parents.test
+        "maps: {}{kept}; {}",
+        data.source,
+        data.split.describe(&data.parents)
     ));
-    if data.side_deg.is_none() {
-        say("the maps' angle is unknown (--side-deg gives it): l is as for 1 degree a side");
+    if let Some(unread) = &run.dataset.unread {
+        say(unread);
+    }
+    for warning in &run.dataset.warnings {
+        warn(&format!("warning: {warning}"));
+    }
+    if data.provenance.side_deg.is_none() {
+        say("the maps' angle is unknown (--angle gives it): l is as for 1 degree a side");
     }
     let from = match &run.checkpoint {
         Some(checkpoint) => format!("from step {} ", checkpoint.description.step),
@@ -236,7 +238,7 @@ mod tests {
                      --flip-probability 0 --label-smoothing 0.1 --rate 1e-4 --generator-rate \
                      1:1e-3,2:1e-5 --epsilon-form outside --init paper --drop-last --augment false \
                      --transform log --size 128 --base 8 --layers 3 --pad-low 2 --epochs 3 \
-                     --fractions 0.8,0.1,0.1 --side-deg 1.5 --name x --ema-decay 0.9";
+                     --fractions 0.8,0.1,0.1 --angle 1.5 --source-redshift 0.9 --name x --ema-decay 0.9";
         let words: Vec<&str> = words.split_whitespace().collect();
         let config = plan(&words).unwrap().config;
         assert_eq!(config.step.update, UpdateOrder::Simultaneous);
@@ -246,7 +248,8 @@ mod tests {
         assert_eq!(config.data.transform, TransformChoice::Log);
         assert_eq!((config.run.steps, config.run.epochs), (None, Some(3)));
         assert_eq!(config.architecture.pad_low.pixels(), 2);
-        assert_eq!(config.data.side_deg, Some(1.5));
+        assert_eq!(config.data.angle_deg, Some(1.5));
+        assert_eq!(config.data.source_redshift, Some(0.9));
     }
 
     #[test]

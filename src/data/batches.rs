@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
 use super::maps::Maps;
-use super::parents::check_parents;
+use super::region::{Region, check_set, read_checked};
 use super::shuffle::{below, shuffle};
 use super::symmetry::Symmetry;
-use super::transform::Transform;
+use super::transform::Transforms;
 use crate::rng::{Philox, Stream};
 
 /// The first Philox block of crop positions; those below belong to the epoch's shuffle.
@@ -27,8 +27,8 @@ pub struct Sampling {
     pub map_size: usize,
     /// Whether each map is turned and flipped at random (8 orientations).
     pub augment: bool,
-    /// Crops of each parent in an epoch; the paper's epoch has 200. Not used where all parents
-    /// have exactly the network's size: an epoch then holds each of them once.
+    /// Crops of each larger parent (or strip of one) in an epoch; the paper's epoch has 200. Maps
+    /// of exactly the network's size come once.
     pub crops_per_parent: usize,
     pub seed: u64,
 }
@@ -47,22 +47,24 @@ impl Sampling {
 
 /// The training maps of a run.
 ///
-/// Where parents are larger than the network, an epoch is `parents * crops_per_parent` crops in a
-/// shuffled order, every parent equally often (also where parents differ in side); positions are
-/// uniform over all that lie whole within the parent: crops do not wrap around its edges, since a
-/// map of the sky is not periodic. Where all parents have the network's size, an epoch is a
-/// permutation of them.
+/// An epoch is a shuffled list of `crops_per_parent` crops of each region that is larger than the
+/// network, and of each region of exactly the network's size once. Positions are uniform over all
+/// that lie whole within the region: crops do not wrap around its edges, since a map of the sky is
+/// not periodic.
 #[derive(Debug)]
 pub struct TrainingSet {
     maps: Arc<Maps>,
-    parents: Vec<usize>,
-    transform: Transform,
+    /// Regions that hold one crop, then larger ones.
+    regions: Vec<Region>,
+    /// The number of regions that hold one crop.
+    exact: usize,
+    transforms: Transforms,
     sampling: Sampling,
-    crops_per_parent: usize,
     order: Mutex<Arc<EpochOrder>>,
 }
 
-/// The shuffled rows of one epoch; row `i` is a crop of parent `rows[i] % parents`.
+/// The shuffled rows of one epoch: numbers of exact regions, then of crops of the larger ones,
+/// one of each before a second of any.
 #[derive(Debug)]
 struct EpochOrder {
     epoch: u64,
@@ -79,48 +81,46 @@ pub struct Crop {
 }
 
 impl TrainingSet {
-    /// The training set of `parents`, numbers of `maps`.
+    /// The training set of `regions` of `maps`; `transforms` has one for each channel.
     ///
     /// # Errors
-    /// Parents smaller than the network, none at all, no crops, an epoch of 2^31 maps or more,
+    /// Regions smaller than the network, none at all, no crops, an epoch of 2^31 maps or more,
     /// or a transform without meaning.
     pub fn new(
         maps: Arc<Maps>,
-        parents: &[usize],
-        transform: Transform,
+        regions: &[Region],
+        transforms: Transforms,
         sampling: Sampling,
     ) -> Result<Self, DataError> {
-        let map_size = sampling.map_size;
-        check_parents(&maps, parents, map_size)?;
-        transform.check()?;
-        let all_exact = parents.iter().all(|&p| maps.side(p) == map_size);
-        let crops_per_parent = if all_exact {
-            1
-        } else {
-            sampling.crops_per_parent
-        };
-        let length = parents.len() as u64 * crops_per_parent as u64;
-        if length == 0 || length >= u64::from(CROP_BLOCKS) {
+        check_set(&maps, regions, sampling.map_size, &transforms)?;
+        let is_exact = |region: &Region| region.is_exact(&maps, sampling.map_size);
+        let (mut ordered, larger): (Vec<_>, Vec<_>) = regions.iter().cloned().partition(is_exact);
+        let exact = ordered.len();
+        let crops = (larger.len() as u64).saturating_mul(sampling.crops_per_parent as u64);
+        let length = crops.saturating_add(exact as u64);
+        let none = !larger.is_empty() && crops == 0;
+        if none || length >= u64::from(CROP_BLOCKS) {
             return Err(DataError::Setting {
                 field: "crops_per_parent",
                 value: sampling.crops_per_parent as u64,
                 accepted: "it must be at least 1, and an epoch shorter than 2^31 maps",
             });
         }
+        ordered.extend(larger);
         let order = epoch_order(sampling.seed, 0, length as u32);
         Ok(Self {
             maps,
-            parents: parents.to_vec(),
-            transform,
+            regions: ordered,
+            exact,
+            transforms,
             sampling,
-            crops_per_parent,
             order: Mutex::new(Arc::new(order)),
         })
     }
 
     /// Maps in an epoch.
     pub fn epoch_len(&self) -> usize {
-        self.parents.len() * self.crops_per_parent
+        self.exact + (self.regions.len() - self.exact) * self.sampling.crops_per_parent
     }
 
     /// Batches of `batch` maps in an epoch; without `drop_last` the last may be smaller.
@@ -144,9 +144,14 @@ impl TrainingSet {
         self.sampling.map_size
     }
 
+    /// Values of a map: pixels times channels.
+    pub fn map_len(&self) -> usize {
+        self.map_size() * self.map_size() * self.maps.channels()
+    }
+
     /// How pixels become the generator's range.
-    pub fn transform(&self) -> &Transform {
-        &self.transform
+    pub fn transforms(&self) -> &Transforms {
+        &self.transforms
     }
 
     /// What row `row` of `epoch` shows.
@@ -157,30 +162,47 @@ impl TrainingSet {
         self.crop_in(&self.epoch_order(epoch), row)
     }
 
-    /// Fills `out` `[rows, S, S, 1]` with the transformed maps of `rows` of `epoch` (see
+    /// Fills `out` `[rows, S, S, C]` with the transformed maps of `rows` of `epoch` (see
     /// [`rows`](Self::rows)), on all cores.
+    ///
+    /// # Errors
+    /// The first pixel that is not finite, by its place in the file.
     ///
     /// # Panics
     /// Where the epoch has no such rows or `out` has another length.
-    pub fn fill(&self, epoch: u64, rows: Range<usize>, out: &mut [f32]) {
-        let size = self.map_size();
-        let pixels = size * size;
-        assert_eq!(out.len(), rows.len() * pixels, "length of the batch");
+    pub fn fill(&self, epoch: u64, rows: Range<usize>, out: &mut [f32]) -> Result<(), DataError> {
+        assert_eq!(
+            out.len(),
+            rows.len() * self.map_len(),
+            "length of the batch"
+        );
         let order = self.epoch_order(epoch);
-        out.par_chunks_exact_mut(pixels)
+        let failed = out
+            .par_chunks_exact_mut(self.map_len())
             .zip(rows)
-            .for_each(|(map, row)| {
-                let crop = self.crop_in(&order, row);
-                self.maps
-                    .read_window(crop.parent, crop.y0, crop.x0, size, map);
-                crop.symmetry.apply(map, size);
-                self.transform.forward(map);
-            });
+            .find_map_first(|(map, row)| self.fill_one(&order, row, map).err());
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn fill_one(&self, order: &EpochOrder, row: usize, map: &mut [f32]) -> Result<(), DataError> {
+        let size = self.map_size();
+        let crop = self.crop_in(order, row);
+        read_checked(&self.maps, (crop.parent, crop.y0, crop.x0), size, map)?;
+        crop.symmetry.apply(map, size, self.maps.channels());
+        self.transforms.forward(map);
+        Ok(())
     }
 
     fn crop_in(&self, order: &EpochOrder, row: usize) -> Crop {
-        let parent = self.parents[order.rows[row] as usize % self.parents.len()];
-        let positions = self.maps.side(parent) - self.sampling.map_size + 1;
+        let number = order.rows[row] as usize;
+        let region = match number.checked_sub(self.exact) {
+            None => &self.regions[number],
+            Some(crop) => {
+                let larger = &self.regions[self.exact..];
+                &larger[crop % larger.len()]
+            }
+        };
+        let (down, across) = region.positions(&self.maps, self.sampling.map_size);
         let Sampling { seed, augment, .. } = self.sampling;
         let position = Philox::new(seed, Stream::Batches, order.epoch);
         let [y, x, ..] = position.block(CROP_BLOCKS + row as u32);
@@ -191,9 +213,9 @@ impl TrainingSet {
             Symmetry::IDENTITY
         };
         Crop {
-            parent,
-            y0: below(y, positions),
-            x0: below(x, positions),
+            parent: region.parent,
+            y0: region.rows.start + below(y, down),
+            x0: below(x, across),
             symmetry,
         }
     }
@@ -219,6 +241,7 @@ fn epoch_order(seed: u64, epoch: u64, length: u32) -> EpochOrder {
 #[cfg(test)]
 mod tests {
     use super::super::testing::write_maps;
+    use super::super::transform::Transform;
     use super::*;
 
     const SIDE: usize = 40;
@@ -231,8 +254,13 @@ mod tests {
         Arc::new(Maps::open(&[path]).unwrap())
     }
 
+    fn whole(maps: &Maps, parents: &[usize]) -> Vec<Region> {
+        parents.iter().map(|&p| Region::whole(maps, p)).collect()
+    }
+
     fn set(maps: &Arc<Maps>, parents: &[usize], sampling: Sampling) -> TrainingSet {
-        TrainingSet::new(Arc::clone(maps), parents, Transform::None {}, sampling).unwrap()
+        let (regions, none) = (whole(maps, parents), Transform::None {}.into());
+        TrainingSet::new(Arc::clone(maps), &regions, none, sampling).unwrap()
     }
 
     #[test]
@@ -287,14 +315,20 @@ mod tests {
             offset: 2.0,
         };
         let sampling = Sampling::new(16, 3);
-        let set = TrainingSet::new(Arc::clone(&maps), &[0, 4], transform, sampling).unwrap();
+        let set = TrainingSet::new(
+            Arc::clone(&maps),
+            &whole(&maps, &[0, 4]),
+            transform.into(),
+            sampling,
+        )
+        .unwrap();
         let mut batch = vec![f32::NAN; 7 * 256];
-        set.fill(2, 30..37, &mut batch);
+        set.fill(2, 30..37, &mut batch).unwrap();
         for (row, map) in (30..).zip(batch.chunks_exact(256)) {
             let crop = set.crop(2, row);
             let mut expected = vec![0.0; 256];
             maps.read_window(crop.parent, crop.y0, crop.x0, 16, &mut expected);
-            crop.symmetry.apply(&mut expected, 16);
+            crop.symmetry.apply(&mut expected, 16, 1);
             expected.iter_mut().for_each(|v| *v = (*v - 2.0) * 0.5);
             assert_eq!(map, expected);
         }
@@ -308,15 +342,15 @@ mod tests {
         let all = [0, 1, 2, 3, 4];
         let run = set(&maps, &all, sampling);
         let mut whole = vec![0.0; 64 * 256];
-        run.fill(0, 0..64, &mut whole);
-        run.fill(6, 0..64, &mut whole);
+        run.fill(0, 0..64, &mut whole).unwrap();
+        run.fill(6, 0..64, &mut whole).unwrap();
         let resumed = set(&maps, &all, sampling);
         let mut part = vec![0.0; 10 * 256];
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(1)
             .build()
             .unwrap();
-        pool.install(|| resumed.fill(6, 20..30, &mut part));
+        pool.install(|| resumed.fill(6, 20..30, &mut part)).unwrap();
         assert_eq!(part, whole[20 * 256..30 * 256]);
         let other = set(
             &maps,
@@ -326,7 +360,7 @@ mod tests {
                 ..sampling
             },
         );
-        other.fill(6, 20..30, &mut part);
+        other.fill(6, 20..30, &mut part).unwrap();
         assert_ne!(part, whole[20 * 256..30 * 256]);
     }
 
@@ -361,7 +395,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let maps = parents(&directory);
         let new = |parents: &[usize], sampling| {
-            let made = TrainingSet::new(Arc::clone(&maps), parents, Transform::None {}, sampling);
+            let (regions, none) = (whole(&maps, parents), Transform::None {}.into());
+            let made = TrainingSet::new(Arc::clone(&maps), &regions, none, sampling);
             made.unwrap_err().to_string()
         };
         assert!(new(&[0], Sampling::new(64, 0)).contains("parents.npy: maps are 40x40"));

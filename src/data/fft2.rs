@@ -20,7 +20,7 @@ pub(super) struct Fft2<T: FftNum> {
 }
 
 impl<T: FftNum> Fft2<T> {
-    /// Plans transforms of planes whose side is even.
+    /// Plans transforms of planes of any side.
     pub(super) fn new(side: usize) -> Self {
         let mut rows = RealFftPlanner::new();
         let mut columns = FftPlanner::new();
@@ -65,7 +65,9 @@ impl<T: FftNum> Fft2<T> {
         for (out, row) in rows.zip(modes.chunks_exact_mut(half)) {
             // These are real but for rounding, and the row transform refuses what is not.
             row[0].im = T::zero();
-            row[half - 1].im = T::zero();
+            if self.side.is_multiple_of(2) {
+                row[half - 1].im = T::zero();
+            }
             let done = self
                 .row_inverse
                 .process_with_scratch(row, out, &mut scratch);
@@ -103,7 +105,12 @@ mod tests {
 
     #[test]
     fn it_is_the_double_sum_of_its_definition_and_inverts() {
-        let side = 12;
+        for side in [11, 12] {
+            check(side);
+        }
+    }
+
+    fn check(side: usize) {
         let mut random = vec![0.0f32; side * side];
         Philox::new(8, Stream::Benchmark, 0).fill_normal(&mut random);
         let plane: Vec<f64> = random.iter().map(|&v| f64::from(v)).collect();

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 
 use super::error::DataError;
 use super::maps::Maps;
-use super::parents::check_parents;
+use super::region::{Region, check_set, read_checked};
 use super::shuffle::below;
-use super::transform::Transform;
+use super::transform::Transforms;
 use crate::rng::{Philox, Stream};
 
 /// Philox step of the positions of overlapping crops; step 0 of the stream is the split itself.
@@ -18,14 +18,14 @@ const POSITIONS_STEP: u64 = 1;
 
 /// A fixed list of maps of validation or test parents.
 ///
-/// First come crops that do not overlap, laid evenly over each parent, one of every parent before
+/// First come crops that do not overlap, laid evenly over each region, one of every region before
 /// a second of any: the list of a smaller set is the beginning of that of a larger one. When these
 /// are used up, crops at random positions follow; they overlap others, and their statistics are
-/// not independent of them. Parents of exactly the network's size give one map each.
+/// not independent of them. Regions of exactly the network's size give one map each.
 #[derive(Debug)]
 pub struct HeldOutSet {
     maps: Arc<Maps>,
-    transform: Transform,
+    transforms: Transforms,
     map_size: usize,
     /// (parent, y0, x0).
     crops: Vec<(usize, usize, usize)>,
@@ -33,21 +33,20 @@ pub struct HeldOutSet {
 }
 
 impl HeldOutSet {
-    /// The first `count` maps of `parents`; fewer where the parents, all of the network's size,
-    /// hold fewer different ones.
+    /// The first `count` maps of `regions`; fewer where the regions, all of the network's size,
+    /// hold fewer different ones. `transforms` has one for each channel.
     ///
     /// # Errors
-    /// No parents or `count` 0, a parent smaller than the network, a transform without meaning.
+    /// No regions or `count` 0, a region smaller than the network, a transform without meaning.
     pub fn new(
         maps: Arc<Maps>,
-        parents: &[usize],
-        transform: Transform,
+        regions: &[Region],
+        transforms: Transforms,
         map_size: usize,
         count: usize,
         seed: u64,
     ) -> Result<Self, DataError> {
-        check_parents(&maps, parents, map_size)?;
-        transform.check()?;
+        check_set(&maps, regions, map_size, &transforms)?;
         if count == 0 {
             return Err(DataError::Setting {
                 field: "maps of a held-out set",
@@ -55,25 +54,25 @@ impl HeldOutSet {
                 accepted: "it must be at least 1",
             });
         }
-        let mut crops = disjoint_crops(&maps, parents, map_size, count);
+        let mut crops = disjoint_crops(&maps, regions, map_size, count);
         let disjoint = crops.len();
-        let larger: Vec<usize> = parents
+        let larger: Vec<&Region> = regions
             .iter()
-            .copied()
-            .filter(|&parent| maps.side(parent) > map_size)
+            .filter(|region| !region.is_exact(&maps, map_size))
             .collect();
         if !larger.is_empty() {
             let philox = Philox::new(seed, Stream::Split, POSITIONS_STEP);
             for i in disjoint..count {
-                let parent = larger[i % larger.len()];
-                let positions = maps.side(parent) - map_size + 1;
+                let region = larger[i % larger.len()];
+                let (down, across) = region.positions(&maps, map_size);
                 let [y, x, ..] = philox.block(i as u32);
-                crops.push((parent, below(y, positions), below(x, positions)));
+                let y0 = region.rows.start + below(y, down);
+                crops.push((region.parent, y0, below(x, across)));
             }
         }
         Ok(Self {
             maps,
-            transform,
+            transforms,
             map_size,
             crops,
             disjoint,
@@ -96,71 +95,122 @@ impl HeldOutSet {
         self.map_size
     }
 
-    /// Fills `out` `[range, S, S]` with maps in physical units.
+    /// Channels of a map.
+    pub fn channels(&self) -> usize {
+        self.maps.channels()
+    }
+
+    /// Values of a map: pixels times channels.
+    pub fn map_len(&self) -> usize {
+        self.map_size * self.map_size * self.channels()
+    }
+
+    /// Fills `out` `[range, S, S, C]` with maps in physical units.
+    ///
+    /// # Errors
+    /// The first pixel that is not finite, by its place in the file.
     ///
     /// # Panics
     /// Where the set has no such maps or `out` has another length.
-    pub fn fill_physical(&self, range: Range<usize>, out: &mut [f32]) {
-        let size = self.map_size;
+    pub fn fill_physical(&self, range: Range<usize>, out: &mut [f32]) -> Result<(), DataError> {
+        let (size, map_len) = (self.map_size, self.map_len());
         let crops = &self.crops[range];
-        assert_eq!(out.len(), crops.len() * size * size, "length of the batch");
-        out.par_chunks_exact_mut(size * size)
+        assert_eq!(out.len(), crops.len() * map_len, "length of the batch");
+        let failed = out
+            .par_chunks_exact_mut(map_len)
             .zip(crops)
-            .for_each(|(map, &(parent, y0, x0))| {
-                self.maps.read_window(parent, y0, x0, size, map);
-            });
+            .find_map_first(|(map, &crop)| read_checked(&self.maps, crop, size, map).err());
+        failed.map_or(Ok(()), Err)
     }
 
-    /// Fills `out` `[range, S, S, 1]` with maps in the generator's range.
+    /// Fills `out` `[range, S, S, C]` with maps in the generator's range.
+    ///
+    /// # Errors
+    /// As [`fill_physical`](Self::fill_physical).
     ///
     /// # Panics
     /// As [`fill_physical`](Self::fill_physical).
-    pub fn fill_transformed(&self, range: Range<usize>, out: &mut [f32]) {
-        self.fill_physical(range, out);
-        out.par_chunks_mut(self.map_size * self.map_size)
-            .for_each(|map| self.transform.forward(map));
+    pub fn fill_transformed(&self, range: Range<usize>, out: &mut [f32]) -> Result<(), DataError> {
+        self.fill_physical(range, out)?;
+        out.par_chunks_mut(self.map_len())
+            .for_each(|map| self.transforms.forward(map));
+        Ok(())
     }
 
-    /// All maps in physical units, `[len, S, S]`.
-    pub fn physical(&self) -> Vec<f32> {
-        let mut out = vec![0.0; self.len() * self.map_size * self.map_size];
-        self.fill_physical(0..self.len(), &mut out);
-        out
+    /// All maps in physical units, `[len, S, S, C]`.
+    ///
+    /// # Errors
+    /// As [`fill_physical`](Self::fill_physical).
+    pub fn physical(&self) -> Result<Vec<f32>, DataError> {
+        let mut out = vec![0.0; self.len() * self.map_len()];
+        self.fill_physical(0..self.len(), &mut out)?;
+        Ok(out)
+    }
+
+    /// Reads all maps, to find what is wrong with them before it is too late.
+    ///
+    /// # Errors
+    /// As [`fill_physical`](Self::fill_physical).
+    pub fn check(&self) -> Result<(), DataError> {
+        let (size, map_len) = (self.map_size, self.map_len());
+        let failed = self
+            .crops
+            .par_iter()
+            .map_init(
+                || vec![0.0; map_len],
+                |map, &crop| read_checked(&self.maps, crop, size, map).err(),
+            )
+            .find_map_first(|error| error);
+        failed.map_or(Ok(()), Err)
     }
 }
 
-/// At most `count` crops that do not overlap: the k-th tile of every parent before the next of any.
+/// At most `count` crops that do not overlap: the k-th tile of every region before the next of any.
 fn disjoint_crops(
     maps: &Maps,
-    parents: &[usize],
+    regions: &[Region],
     map_size: usize,
     count: usize,
 ) -> Vec<(usize, usize, usize)> {
-    let tiles_across = |parent| maps.side(parent) / map_size;
-    let most = parents.iter().map(|&p| tiles_across(p).pow(2)).max();
-    let tiles = (0..most.unwrap_or(0)).flat_map(|tile| {
-        parents.iter().filter_map(move |&parent| {
-            let across = tiles_across(parent);
-            let spread = |k: usize| {
-                // The remainder of a side that is no multiple goes between the tiles.
-                let free = maps.side(parent) - map_size;
-                if across > 1 {
-                    k * free / (across - 1)
-                } else {
-                    free / 2
-                }
-            };
-            (tile < across * across).then(|| (parent, spread(tile / across), spread(tile % across)))
+    let tiles = |region: &Region| {
+        let across = maps.side(region.parent) / map_size;
+        (region.rows.len() / map_size, across)
+    };
+    let most = regions.iter().map(|region| {
+        let (down, across) = tiles(region);
+        down * across
+    });
+    // The remainder of a side that is no multiple goes between the tiles.
+    let spread = |k: usize, tiles: usize, positions: usize| {
+        let free = positions - 1;
+        if tiles > 1 {
+            k * free / (tiles - 1)
+        } else {
+            free / 2
+        }
+    };
+    let crops = (0..most.max().unwrap_or(0)).flat_map(|tile| {
+        regions.iter().filter_map(move |region| {
+            let (down, across) = tiles(region);
+            let (free_down, free_across) = region.positions(maps, map_size);
+            let y0 = spread(tile / across, down, free_down);
+            let x0 = spread(tile % across, across, free_across);
+            (tile < down * across).then_some((region.parent, region.rows.start + y0, x0))
         })
     });
-    tiles.take(count).collect()
+    crops.take(count).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::statistics::ScannedMaps;
+    use super::super::statistics::survey;
     use super::super::testing::{shared, write_maps};
+    use super::super::transform::Transform;
     use super::*;
+
+    fn whole(maps: &Maps, parents: &[usize]) -> Vec<Region> {
+        parents.iter().map(|&p| Region::whole(maps, p)).collect()
+    }
 
     fn maps(directory: &tempfile::TempDir, side: usize) -> Arc<Maps> {
         let path = write_maps(directory.path(), "held.npy", 4, side, |m, y, x| {
@@ -174,7 +224,8 @@ mod tests {
             scale: 1e-3,
             offset: 5.0,
         };
-        HeldOutSet::new(Arc::clone(maps), &[1, 3], transform, size, count, 1).unwrap()
+        let regions = whole(maps, &[1, 3]);
+        HeldOutSet::new(Arc::clone(maps), &regions, transform.into(), size, count, 1).unwrap()
     }
 
     #[test]
@@ -201,13 +252,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let maps = maps(&directory, 50);
         let held = set(&maps, 16, 20);
-        let physical = held.physical();
+        let physical = held.physical().unwrap();
         let (parent, y0, x0) = held.crops[19];
         let corner = (parent * 10_000 + y0 * 100 + x0) as f32;
         assert_eq!(physical[19 * 256], corner);
         assert_eq!(physical[19 * 256 + 17], corner + 101.0);
         let mut transformed = vec![0.0; 2 * 256];
-        held.fill_transformed(18..20, &mut transformed);
+        held.fill_transformed(18..20, &mut transformed).unwrap();
         let expected = (f64::from(corner) - 5.0) * 1e-3;
         assert_eq!(transformed[256], expected as f32);
     }
@@ -225,7 +276,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let maps = maps(&directory, 32);
         let new = |parents: &[usize], count| {
-            HeldOutSet::new(Arc::clone(&maps), parents, Transform::None {}, 16, count, 0)
+            let (regions, none) = (whole(&maps, parents), Transform::None {}.into());
+            HeldOutSet::new(Arc::clone(&maps), &regions, none, 16, count, 0)
         };
         assert!(new(&[], 1).is_err());
         assert!(
@@ -242,13 +294,14 @@ mod tests {
             return;
         };
         let maps = Arc::new(Maps::open(&[data]).unwrap());
-        let scanned = ScannedMaps::scan(&maps).unwrap();
-        let train = scanned.of(&[0, 1, 2, 3, 4, 5]);
+        let regions = whole(&maps, &[0, 1, 2, 3, 4, 5]);
+        let train = survey(&maps, &regions, u64::MAX, 1).unwrap().statistics[0];
         let transform = Transform::fit_default(&train).unwrap();
-        let held = HeldOutSet::new(maps, &[6, 7], transform, 256, 32, 1).unwrap();
-        let physical = held.physical();
+        let regions = whole(&maps, &[6, 7]);
+        let held = HeldOutSet::new(maps, &regions, transform.into(), 256, 32, 1).unwrap();
+        let physical = held.physical().unwrap();
         let mut transformed = vec![0.0; physical.len()];
-        held.fill_transformed(0..32, &mut transformed);
+        held.fill_transformed(0..32, &mut transformed).unwrap();
         assert!(transformed.iter().all(|y| y.abs() < 1.0));
         transform.inverse(&mut transformed);
         let pairs = transformed.iter().zip(&physical);

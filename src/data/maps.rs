@@ -6,30 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::DataError;
-use super::npy::NpyFile;
-
-/// One file of square, one-channel maps of equal sides. A new format implements this and gets a
-/// line in `open_file`.
-pub(super) trait MapFile: std::fmt::Debug + Send + Sync {
-    /// The number of maps, at least 1.
-    fn maps(&self) -> usize;
-    /// The side of each map in pixels, at least 1.
-    fn side(&self) -> usize;
-    /// Copies pixels `[y, x0..x0 + out.len()]` of `map`. Panics outside of the map.
-    fn read_row(&self, map: usize, y: usize, x0: usize, out: &mut [f32]);
-}
-
-/// Chooses the reader by the file's name. The only place that lists formats.
-fn open_file(path: &Path) -> Result<Box<dyn MapFile>, DataError> {
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("npy") => Ok(Box::new(NpyFile::open(path)?)),
-        _ => Err(DataError::Format {
-            path: path.to_owned(),
-            found: "its name does not end in .npy".into(),
-            accepted: "NumPy .npy files",
-        }),
-    }
-}
+use super::listing::{MapFormat, list_files};
+use super::pixels::MappedMaps;
+use super::provenance::{Agreement, MapsProvenance, Provenance, Teller};
+use super::sidecar::read_sidecar;
+use super::{fits, npy};
 
 /// Where a parent lies: its file and its index within the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,29 +25,103 @@ pub struct Place<'a> {
 /// truncated mapping kills the process with SIGBUS); replacing a file by rename is fine.
 #[derive(Debug)]
 pub struct Maps {
-    files: Vec<(PathBuf, Box<dyn MapFile>)>,
+    files: Vec<MapFile>,
     /// The number of the first parent of each file; one more entry holds the total.
     first: Vec<usize>,
 }
 
+/// Linux maps 65530 areas for a program unless told otherwise (`vm.max_map_count`), and the program
+/// itself needs some.
+const MOST_FILES: usize = 60_000;
+
+/// One file of maps of equal sides.
+#[derive(Debug)]
+struct MapFile {
+    path: PathBuf,
+    pixels: MappedMaps,
+    /// What its header tells.
+    header: Provenance,
+    /// What the file beside it tells.
+    sidecar: Option<(PathBuf, Provenance)>,
+    /// Both together.
+    provenance: Provenance,
+}
+
+impl MapFile {
+    fn open(path: PathBuf) -> Result<Self, DataError> {
+        let (pixels, header) = match MapFormat::of(&path) {
+            Some(MapFormat::Npy) => (npy::open(&path)?, Provenance::default()),
+            Some(MapFormat::Fits) => fits::open(&path)?,
+            None => return Err(unknown_ending(path)),
+        };
+        let side = pixels.side();
+        let sidecar = read_sidecar(&path, side)?;
+        let mut file = Self {
+            path,
+            pixels,
+            header,
+            sidecar,
+            provenance: Provenance::default(),
+        };
+        let mut both = Agreement::default();
+        file.tell(&mut both)?;
+        let by_sidecar = file.sidecar.as_ref().and_then(|(_, told)| told.side_deg);
+        file.provenance = Provenance {
+            side_deg: file.header.side_deg.or(by_sidecar),
+            ..both.result().of_crop(side)
+        };
+        Ok(file)
+    }
+
+    fn tell<'a>(&'a self, agreement: &mut Agreement<'a>) -> Result<(), DataError> {
+        let side = self.pixels.side();
+        agreement.add(&self.header, side, Teller::File(&self.path))?;
+        if let Some((path, told)) = &self.sidecar {
+            agreement.add(told, side, Teller::File(path))?;
+        }
+        Ok(())
+    }
+}
+
+fn unknown_ending(path: PathBuf) -> DataError {
+    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+    let advice = match ending.to_ascii_lowercase().as_str() {
+        "gz" => "; unpack it with gunzip",
+        "fz" => "; unpack it with funpack",
+        "npz" => "; save its array with numpy.save",
+        _ => "",
+    };
+    DataError::Format {
+        found: format!("its name does not end in .npy, .fits, .fit or .fts{advice}"),
+        path,
+        accepted: "NumPy .npy files and FITS images",
+    }
+}
+
 impl Maps {
-    /// Opens files, and all visible `.npy` files of directories in the order of their names.
-    /// Files may differ in side.
+    /// Opens files, all visible map files of directories in the order of their names, and those
+    /// that patterns such as `maps/*.fits` match. Files may differ in side.
     ///
     /// # Errors
-    /// A path that is missing, a directory without maps, a file named twice, or a file that is
-    /// not square, not of an accepted format or shorter than its header says.
+    /// A path that is missing, a directory without maps, a file named twice, a file that is
+    /// not square, not of an accepted format or shorter than its header says, a sidecar that
+    /// cannot be understood or contradicts the header, or files that differ in channels.
     pub fn open(paths: &[PathBuf]) -> Result<Self, DataError> {
         let paths = list_files(paths)?;
         if paths.is_empty() {
             return Err(DataError::NothingNamed);
         }
-        let mut files = Vec::with_capacity(paths.len());
+        if paths.len() > MOST_FILES {
+            return Err(DataError::TooManyFiles {
+                found: paths.len(),
+                most: MOST_FILES,
+            });
+        }
+        let mut files: Vec<MapFile> = Vec::with_capacity(paths.len());
         let mut first = vec![0];
         let mut seen = HashSet::new();
-        let mut total = 0;
+        let mut total: usize = 0;
         for path in paths {
-            let file = open_file(&path)?;
             let same = fs::canonicalize(&path).map_err(|source| DataError::Io {
                 path: path.clone(),
                 action: "open",
@@ -75,9 +130,20 @@ impl Maps {
             if !seen.insert(same) {
                 return Err(DataError::NamedTwice(path));
             }
-            total += file.maps();
+            let file = MapFile::open(path)?;
+            if let Some(other) = files.first()
+                && other.pixels.channels() != file.pixels.channels()
+            {
+                return Err(DataError::Channels {
+                    channels: file.pixels.channels(),
+                    path: file.path,
+                    first_path: other.path.clone(),
+                    first_channels: other.pixels.channels(),
+                });
+            }
+            total += file.pixels.maps();
             first.push(total);
-            files.push((path, file));
+            files.push(file);
         }
         Ok(Self { files, first })
     }
@@ -95,12 +161,17 @@ impl Maps {
 
     /// The side of `parent` in pixels.
     pub fn side(&self, parent: usize) -> usize {
-        self.locate(parent).1.side()
+        self.locate(parent).0.pixels.side()
+    }
+
+    /// Numbers of each pixel, 1 to 4: the same for all maps.
+    pub fn channels(&self) -> usize {
+        self.files[0].pixels.channels()
     }
 
     /// The smallest and the largest side in pixels.
     pub fn sides(&self) -> (usize, usize) {
-        let sides = self.files.iter().map(|(_, file)| file.side());
+        let sides = self.files.iter().map(|file| file.pixels.side());
         sides.fold((usize::MAX, 0), |(low, high), side| {
             (low.min(side), high.max(side))
         })
@@ -108,8 +179,61 @@ impl Maps {
 
     /// The file and the index in it of `parent`.
     pub fn place(&self, parent: usize) -> Place<'_> {
-        let (path, _, map) = self.locate(parent);
+        let (file, map) = self.locate(parent);
+        let path = &file.path;
         Place { path, map }
+    }
+
+    /// What the file of `parent` and its sidecar tell; `side_deg` is that of the whole parent.
+    pub fn provenance(&self, parent: usize) -> &Provenance {
+        &self.locate(parent).0.provenance
+    }
+
+    /// What all files and `asked`, the options of a user, tell together. `asked.side_deg` is the
+    /// side of a whole parent.
+    ///
+    /// # Errors
+    /// Two that differ by more than 1 in 10000, both named with their values: in degrees a pixel
+    /// where they tell a side. A side is asked for, but parents differ in pixels and not all files
+    /// tell theirs.
+    pub fn common_provenance(&self, asked: &Provenance) -> Result<MapsProvenance, DataError> {
+        let mut agreement = Agreement::default();
+        for file in &self.files {
+            file.tell(&mut agreement)?;
+        }
+        let angle = Provenance {
+            side_deg: asked.side_deg,
+            ..Provenance::default()
+        };
+        let rest = Provenance {
+            side_deg: None,
+            ..*asked
+        };
+        agreement.add(
+            &angle,
+            self.side_of_angle(asked)?,
+            Teller::Option("--angle"),
+        )?;
+        agreement.add(&rest, 1, Teller::Option("--source-redshift"))?;
+        Ok(agreement.result())
+    }
+
+    /// The side in pixels that an angle which is asked for belongs to.
+    fn side_of_angle(&self, asked: &Provenance) -> Result<usize, DataError> {
+        let (smallest, largest) = self.sides();
+        let Some(angle) = asked.side_deg.filter(|_| smallest < largest) else {
+            return Ok(largest);
+        };
+        if self.files.iter().any(|f| f.provenance.side_deg.is_none()) {
+            return Err(DataError::AmbiguousAngle { smallest, largest });
+        }
+        // All files tell: the angle only confirms, and is that of the parents nearest to it.
+        let off = |file: &MapFile| {
+            let side_deg = file.provenance.side_deg.unwrap_or(f64::INFINITY);
+            (side_deg / angle).ln().abs()
+        };
+        let nearest = self.files.iter().min_by(|a, b| off(a).total_cmp(&off(b)));
+        Ok(nearest.map_or(largest, |file| file.pixels.side()))
     }
 
     /// Checks that a network of `map_size` pixels fits into every parent.
@@ -117,80 +241,39 @@ impl Maps {
     /// # Errors
     /// Names the first file whose maps are too small.
     pub fn require_side(&self, map_size: usize) -> Result<(), DataError> {
-        match self.files.iter().find(|(_, file)| file.side() < map_size) {
+        let small = |file: &&MapFile| file.pixels.side() < map_size;
+        match self.files.iter().find(small) {
             None => Ok(()),
-            Some((path, file)) => Err(DataError::TooSmall {
-                path: path.clone(),
-                side: file.side(),
+            Some(file) => Err(DataError::TooSmall {
+                path: file.path.clone(),
+                side: file.pixels.side(),
                 map_size,
             }),
         }
     }
 
-    /// Copies the window `[y0..y0 + size, x0..x0 + size]` of `parent` into `out` `[size, size]`,
-    /// in the units of the file.
+    /// Copies the window `[y0..y0 + size, x0..x0 + size]` of `parent` into `out`
+    /// `[size, size, channels]`, in the units of the file.
     ///
     /// # Panics
     /// Where the window leaves the map or `out` has another length.
     pub fn read_window(&self, parent: usize, y0: usize, x0: usize, size: usize, out: &mut [f32]) {
-        assert_eq!(out.len(), size * size, "length of a {size}-pixel window");
-        let (_, file, map) = self.locate(parent);
-        for (y, row) in out.chunks_exact_mut(size).enumerate() {
-            file.read_row(map, y0 + y, x0, row);
-        }
+        let (file, map) = self.locate(parent);
+        file.pixels.read(map, [y0, x0], [size, size], out);
     }
 
-    /// Copies pixels `[y, x0..x0 + out.len()]` of `parent`.
+    /// Copies pixels `[y, x0..x0 + n]` of `parent` into `out` `[n, channels]`.
     pub(super) fn read_row(&self, parent: usize, y: usize, x0: usize, out: &mut [f32]) {
-        let (_, file, map) = self.locate(parent);
-        file.read_row(map, y, x0, out);
+        let (file, map) = self.locate(parent);
+        let width = out.len() / file.pixels.channels();
+        file.pixels.read(map, [y, x0], [1, width], out);
     }
 
-    fn locate(&self, parent: usize) -> (&Path, &dyn MapFile, usize) {
+    fn locate(&self, parent: usize) -> (&MapFile, usize) {
         assert!(parent < self.len(), "parent {parent} of {}", self.len());
         let file = self.first.partition_point(|&first| first <= parent) - 1;
-        let (path, reader) = &self.files[file];
-        (path, reader.as_ref(), parent - self.first[file])
+        (&self.files[file], parent - self.first[file])
     }
-}
-
-fn list_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
-    let mut files = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let found = files_of_directory(path)?;
-            if found.is_empty() {
-                return Err(DataError::NoFiles(path.clone()));
-            }
-            files.extend(found);
-        } else if path.exists() {
-            files.push(path.clone());
-        } else {
-            return Err(DataError::Missing(path.clone()));
-        }
-    }
-    Ok(files)
-}
-
-fn files_of_directory(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let io = |source| DataError::Io {
-        path: directory.to_owned(),
-        action: "list",
-        source,
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        // Hidden files are other programs' property: macOS leaves `._maps.npy` beside `maps.npy`.
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|e| e == "npy") && path.is_file() {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 #[cfg(test)]

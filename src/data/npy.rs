@@ -1,115 +1,39 @@
 //! NumPy's `.npy` files, memory-mapped: the header is read, the pixels stay on the disk until a
-//! window of them is wanted. Called by [`Maps`](super::Maps) through [`MapFile`].
+//! window of them is wanted. Called by [`Maps`](super::Maps).
 //!
 //! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
-use std::fs::File;
 use std::path::Path;
 
-use memmap2::Mmap;
-
 use super::error::DataError;
-use super::maps::MapFile;
+use super::pixels::{Layout, MAX_CHANNELS, MappedMaps, Number, Scaling, map_file};
 
 const ACCEPTED: &str = "NumPy .npy files of format version 1, 2 or 3";
-const ACCEPTED_SHAPES: &str = "[H, W], [N, H, W], [N, H, W, 1] or [N, 1, H, W], square, no axis 0";
+const ACCEPTED_NUMBERS: &str = "'<f2', '<f4', '<f8', '>f2', '>f4' or '>f8': float16, float32 or \
+                                float64 (save maps.astype('float32'))";
+const ACCEPTED_SHAPES: &str = "[H, W], [N, H, W], [N, 1, H, W], [N, H, W, C] or [N, C, H, W], \
+                               with N maps, H = W pixels and C = 1 to 4 channels, no axis 0";
+/// Headers of real files are some hundred bytes long.
+const LONGEST_HEADER: usize = 1 << 20;
 
-/// The numbers of a file, little-endian.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Number {
-    F4,
-    F8,
-}
-
-/// One memory-mapped `.npy` file of `maps` maps of `side` x `side` pixels.
-#[derive(Debug)]
-pub struct NpyFile {
-    mapped: Mmap,
-    data_start: usize,
-    number: Number,
-    maps: usize,
-    side: usize,
-}
-
-impl NpyFile {
-    /// Maps the file at `path` and checks its header and length.
-    ///
-    /// # Errors
-    /// A file that cannot be read, is no `.npy` file, holds other numbers than little-endian
-    /// `float32` or `float64` in C order, is not square, holds no maps, or is not exactly as long
-    /// as its header says.
-    pub fn open(path: &Path) -> Result<Self, DataError> {
-        let io = |action| {
-            move |source| DataError::Io {
-                path: path.to_owned(),
-                action,
-                source,
-            }
-        };
-        let file = File::open(path).map_err(io("open"))?;
-        // Whoever truncates or rewrites the file in place meanwhile (the system would raise SIGBUS
-        // or change pixels under us) breaks the assumption below; replacing it by rename, as this
-        // program's own writer does, is harmless. `Maps` documents this for the user.
-        // SAFETY: read-only, owned by this struct, of a file assumed not to change while open.
-        let mapped = unsafe { Mmap::map(&file) }.map_err(io("map"))?;
-        let header = Header::parse(path, &mapped)?;
-        let number = header.number(path)?;
-        let (maps, side) = header.maps_and_side(path)?;
-        let bytes_each = match number {
-            Number::F4 => 4,
-            Number::F8 => 8,
-        };
-        let expected = side
-            .checked_mul(side)
-            .and_then(|n| n.checked_mul(maps))
-            .and_then(|n| n.checked_mul(bytes_each))
-            .and_then(|n| n.checked_add(header.data_start))
-            .ok_or_else(|| header.bad_shape(path))?;
-        if expected != mapped.len() {
-            return Err(DataError::Length {
-                path: path.to_owned(),
-                expected: expected as u64,
-                found: mapped.len() as u64,
-            });
-        }
-        Ok(Self {
-            data_start: header.data_start,
-            mapped,
-            number,
-            maps,
-            side,
-        })
+/// Maps the file at `path` and checks its header and length.
+///
+/// # Errors
+/// A file that cannot be read, is no `.npy` file, holds other numbers than `float16`, `float32` or
+/// `float64`, is not square, holds no maps, or is not exactly as long as its header says.
+pub(super) fn open(path: &Path) -> Result<MappedMaps, DataError> {
+    let mapped = map_file(path)?;
+    let header = Header::parse(path, &mapped)?;
+    let layout = header.layout(path)?;
+    let expected = layout.end().ok_or_else(|| header.bad_shape(path))?;
+    if expected != mapped.len() {
+        return Err(DataError::Length {
+            path: path.to_owned(),
+            expected: expected as u64,
+            found: mapped.len() as u64,
+        });
     }
-}
-
-impl MapFile for NpyFile {
-    fn maps(&self) -> usize {
-        self.maps
-    }
-
-    fn side(&self) -> usize {
-        self.side
-    }
-
-    fn read_row(&self, map: usize, y: usize, x0: usize, out: &mut [f32]) {
-        assert!(map < self.maps && y < self.side && x0 + out.len() <= self.side);
-        let first = (map * self.side + y) * self.side + x0;
-        // Bytes, not a cast slice: old writers align the data to 16 bytes only, or not at all.
-        match self.number {
-            Number::F4 => {
-                let bytes = &self.mapped[self.data_start + 4 * first..][..4 * out.len()];
-                for (value, &bytes) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                    *value = f32::from_le_bytes(bytes);
-                }
-            }
-            Number::F8 => {
-                let bytes = &self.mapped[self.data_start + 8 * first..][..8 * out.len()];
-                for (value, &bytes) in out.iter_mut().zip(bytes.as_chunks::<8>().0) {
-                    *value = f64::from_le_bytes(bytes) as f32;
-                }
-            }
-        }
-    }
+    Ok(MappedMaps::new(mapped, layout))
 }
 
 /// The fields of a `.npy` header, as text where the text is all that an error needs.
@@ -149,6 +73,9 @@ impl Header {
             }
             other => return Err(format(format!("its format version is {other}"))),
         };
+        if length > LONGEST_HEADER {
+            return Err(format(format!("its header claims {length} bytes")));
+        }
         let text = file.get(start..start + length).ok_or_else(too_short)?;
         let text = String::from_utf8_lossy(text);
         let field = |name: &'static str, accepted| {
@@ -161,47 +88,47 @@ impl Header {
         };
         let shape_text = field("shape", ACCEPTED_SHAPES)?;
         Ok(Self {
-            descr: field("descr", "'<f4' or '<f8'")?.to_owned(),
-            fortran_order: field("fortran_order", "False")?.to_owned(),
+            descr: field("descr", ACCEPTED_NUMBERS)?.to_owned(),
+            fortran_order: field("fortran_order", "True or False")?.to_owned(),
             shape: shape_of(shape_text),
             shape_text: shape_text.to_owned(),
             data_start: start + length,
         })
     }
 
-    fn number(&self, path: &Path) -> Result<Number, DataError> {
-        if self.fortran_order != "False" {
-            return Err(DataError::Header {
-                path: path.to_owned(),
-                field: "fortran_order",
-                found: self.fortran_order.clone(),
-                accepted: "False (save numpy.ascontiguousarray(maps))",
-            });
-        }
-        match self.descr.trim_matches(['\'', '"']) {
-            "<f4" => Ok(Number::F4),
-            "<f8" => Ok(Number::F8),
-            _ => Err(DataError::Header {
-                path: path.to_owned(),
-                field: "descr (type of number)",
-                found: self.descr.clone(),
-                accepted: "'<f4' or '<f8', little-endian float32 or float64 (save \
-                           maps.astype('<f4'))",
-            }),
-        }
-    }
-
-    fn maps_and_side(&self, path: &Path) -> Result<(usize, usize), DataError> {
-        let (maps, height, width) = match *self.shape.as_deref().unwrap_or_default() {
-            [h, w] => (1, h, w),
-            // One channel: first or last, the pixels lie alike.
-            [n, h, w] | [n, h, w, 1] | [n, 1, h, w] => (n, h, w),
-            _ => return Err(self.bad_shape(path)),
+    fn layout(&self, path: &Path) -> Result<Layout, DataError> {
+        let refuse = |field, found: &str, accepted| DataError::Header {
+            path: path.to_owned(),
+            field,
+            found: found.to_owned(),
+            accepted,
         };
-        if maps == 0 || height == 0 || height != width {
-            return Err(self.bad_shape(path));
-        }
-        Ok((maps, height))
+        let (number, big_endian) = number_of(&self.descr)
+            .ok_or_else(|| refuse("descr (type of number)", &self.descr, ACCEPTED_NUMBERS))?;
+        let fortran = match self.fortran_order.as_str() {
+            "False" => false,
+            "True" => true,
+            other => return Err(refuse("fortran_order", other, "True or False")),
+        };
+        let shape = self.shape.as_deref().unwrap_or_default();
+        let axes = Axes::of(shape).ok_or_else(|| self.bad_shape(path))?;
+        let strides = strides(shape, fortran).ok_or_else(|| self.bad_shape(path))?;
+        let along = |axis: Option<usize>, of: &[usize], missing| axis.map_or(missing, |a| of[a]);
+        Ok(Layout {
+            start: self.data_start,
+            number,
+            big_endian,
+            scaling: Scaling::NONE,
+            maps: along(axes.map, shape, 1),
+            side: shape[axes.row],
+            channels: along(axes.channel, shape, 1),
+            strides: [
+                along(axes.map, &strides, 0),
+                strides[axes.row],
+                strides[axes.column],
+                along(axes.channel, &strides, 1),
+            ],
+        })
     }
 
     fn bad_shape(&self, path: &Path) -> DataError {
@@ -214,14 +141,92 @@ impl Header {
     }
 }
 
+/// The format and whether it is big-endian, from text such as `'<f4'`.
+fn number_of(descr: &str) -> Option<(Number, bool)> {
+    let name = descr.trim_matches(['\'', '"']);
+    let big_endian = match name.get(..1)? {
+        "<" => false,
+        ">" => true,
+        _ => return None,
+    };
+    let number = match &name[1..] {
+        "f2" => Number::F16,
+        "f4" => Number::F32,
+        "f8" => Number::F64,
+        _ => return None,
+    };
+    Some((number, big_endian))
+}
+
+/// Which axis of an array is which.
+struct Axes {
+    map: Option<usize>,
+    row: usize,
+    column: usize,
+    channel: Option<usize>,
+}
+
+impl Axes {
+    /// `None` where the maps are not square, an axis is 0, or channels first and channels last
+    /// are both possible.
+    fn of(shape: &[usize]) -> Option<Self> {
+        if shape.contains(&0) {
+            return None;
+        }
+        let (map, row, column, channel) = match *shape {
+            [h, w] if h == w => (None, 0, 1, None),
+            [_, h, w] if h == w => (Some(0), 1, 2, None),
+            [_, a, b, c] => {
+                let last = a == b && c <= MAX_CHANNELS;
+                let first = b == c && a <= MAX_CHANNELS;
+                match (first, last) {
+                    (false, true) => (Some(0), 1, 2, Some(3)),
+                    (true, false) => (Some(0), 2, 3, Some(1)),
+                    (true, true) if c == 1 => (Some(0), 1, 2, Some(3)),
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        };
+        Some(Self {
+            map,
+            row,
+            column,
+            channel,
+        })
+    }
+}
+
+/// Numbers from one entry to the next along each axis; `None` where there are more numbers than
+/// memory has bytes.
+fn strides(shape: &[usize], fortran: bool) -> Option<Vec<usize>> {
+    let mut strides = vec![0; shape.len()];
+    let mut step = 1_usize;
+    let mut set = |axis: usize| {
+        strides[axis] = step;
+        step = step.checked_mul(shape[axis])?;
+        Some(())
+    };
+    if fortran {
+        (0..shape.len()).try_for_each(&mut set)?;
+    } else {
+        (0..shape.len()).rev().try_for_each(&mut set)?;
+    }
+    Some(strides)
+}
+
 /// The text of the value of `name` in a Python dictionary literal of strings, words and flat
 /// brackets, which is all that the format allows.
 fn field_text<'a>(dictionary: &'a str, name: &str) -> Option<&'a str> {
-    let at = ['\'', '"']
-        .iter()
-        .find_map(|q| dictionary.find(&format!("{q}{name}{q}")))?;
-    let after_name = &dictionary[at + name.len() + 2..];
-    let value = after_name.trim_start().strip_prefix(':')?.trim_start();
+    // A field of a structured type may have the same name, but no colon behind it.
+    let value = ['\'', '"'].iter().find_map(|q| {
+        let quoted = format!("{q}{name}{q}");
+        dictionary.match_indices(&quoted).find_map(|(at, _)| {
+            let after_name = &dictionary[at + quoted.len()..];
+            after_name.trim_start().strip_prefix(':')
+        })
+    })?;
+    let value = value.trim_start();
     let end = match value.chars().next()? {
         quote @ ('\'' | '"') => value[1..].find(quote)? + 2,
         '(' => value.find(')')? + 1,
@@ -258,11 +263,11 @@ mod tests {
         bytes
     }
 
-    fn open(bytes: &[u8]) -> Result<NpyFile, String> {
+    fn open_bytes(bytes: &[u8]) -> Result<MappedMaps, String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("kappa.npy");
         fs::write(&path, bytes).unwrap();
-        NpyFile::open(&path).map_err(|error| {
+        open(&path).map_err(|error| {
             let message = error.to_string();
             assert!(message.contains("kappa.npy"), "no file in: {message}");
             message
@@ -271,7 +276,7 @@ mod tests {
 
     #[track_caller]
     fn refuses(bytes: &[u8], words: &[&str]) {
-        let message = open(bytes).expect_err("it was accepted");
+        let message = open_bytes(bytes).expect_err("it was accepted");
         for word in words {
             assert!(message.contains(word), "no {word:?} in: {message}");
         }
@@ -287,32 +292,35 @@ mod tests {
             .collect();
         for shape in ["(2, 2)", "(1, 2, 2)", "(1, 2, 2, 1)", "(1L, 1L, 2L, 2L)"] {
             for (descr, data) in [("'<f4'", &single), ("\"<f8\"", &double)] {
-                let npy = open(&file(descr, "False", shape, data)).unwrap();
+                let npy = open_bytes(&file(descr, "False", shape, data)).unwrap();
                 assert_eq!((npy.maps(), npy.side()), (1, 2));
                 let mut row = [0.0; 2];
-                npy.read_row(0, 1, 0, &mut row);
+                npy.read(0, [1, 0], [1, 2], &mut row);
                 assert_eq!(row, values[2..]);
-                npy.read_row(0, 0, 1, &mut row[..1]);
+                npy.read(0, [0, 1], [1, 1], &mut row[..1]);
                 assert_eq!(row[0], values[1]);
             }
         }
     }
 
     #[test]
-    fn other_numbers_and_orders_are_refused_by_name() {
+    fn other_numbers_are_refused_by_name() {
         let refused = |descr, order, words: &[&str]| {
             refuses(&file(descr, order, "(2, 2)", &[0; 32]), words);
         };
-        refused("'>f4'", "False", &["'>f4'", "'<f4'"]);
+        refused("'|f4'", "False", &["'|f4'", "'<f4'"]);
         refused("'<i4'", "False", &["'<i4'", "descr"]);
         let structured = "[('k', '<f4'), ('z', '<f4')]";
         refused(structured, "False", &[structured]);
-        refused("'<f4'", "True", &["fortran_order", "True"]);
+        refused("'|O'", "False", &["'|O'", "descr"]);
+        let named_like_keys = "[('shape', '<f4'), ('fortran_order', '<f4')]";
+        refused(named_like_keys, "False", &[named_like_keys]);
+        refused("'<f4'", "Maybe", &["fortran_order", "Maybe"]);
     }
 
     #[test]
-    fn shapes_without_square_one_channel_maps_are_refused() {
-        let shapes = "()/(4,)/(0, 0)/(0, 2, 2)/(2, 3)/(1, 2, 2, 3)/(1, 2, -2)/(1, 1, 1, 2, 2)";
+    fn shapes_without_square_maps_are_refused() {
+        let shapes = "()/(4,)/(0, 0)/(0, 2, 2)/(2, 3)/(1, 2, 2, 5)/(5, 2, 2, 2)/(1, 3, 2, 2, 1)/(1, 2, -2)/(1, 1, 1, 2, 2)";
         for shape in shapes.split('/') {
             let words = ["shape", shape, "[N, H, W]"];
             refuses(&file("'<f4'", "False", shape, &[0; 16]), &words);
@@ -334,7 +342,7 @@ mod tests {
     fn every_cut_of_a_file_is_refused_without_a_panic() {
         let whole = file("'<f4'", "False", "(2, 2)", &[0; 16]);
         for length in 0..whole.len() {
-            assert!(open(&whole[..length]).is_err(), "{length} bytes");
+            assert!(open_bytes(&whole[..length]).is_err(), "{length} bytes");
         }
         refuses(b"", &["empty"]);
         refuses(b"SIMPLE  =", &["SIMPLE"]);

@@ -2,14 +2,15 @@
 
 use std::io::{self, Write};
 
-/// Writes the header of a little-endian float32 array of `shape` in C order; the pixels follow.
+/// Writes the header of a little-endian float32 array of `shape`, two axes or more, in C order; the
+/// pixels follow.
 ///
 /// # Errors
 /// Those of writing.
-pub fn write_npy_header(file: &mut impl Write, shape: [usize; 3]) -> io::Result<()> {
-    let [n, h, w] = shape;
-    let mut text =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n}, {h}, {w}), }}");
+pub fn write_npy_header(file: &mut impl Write, shape: impl AsRef<[usize]>) -> io::Result<()> {
+    let axes: Vec<String> = shape.as_ref().iter().map(usize::to_string).collect();
+    let shape = axes.join(", ");
+    let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
     // The format wants the data aligned to 64 bytes, and a newline before them.
     const FIXED: usize = 10;
     let padding = 63 - (FIXED + text.len()) % 64;

@@ -7,27 +7,30 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
-use super::lognormal::LognormalField;
+use super::field::{FieldKind, RandomField};
+use super::field_error::FieldError;
 use super::maps::Maps;
 use super::npy_write::{write_npy_header, write_npy_pixels};
-use super::spectrum::kappa_power;
-use crate::files::write_atomic;
+use super::patch::Patch;
+use super::provenance::Provenance;
+use super::sidecar::sidecar_path;
+use crate::files::{sweep, write_atomic};
+use crate::theory::{ConvergencePower, Cosmology};
 
 /// Part of the cache's file names: raise it when the same parameters give other maps.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
-/// kappa0 of the lognormal field: no pixel is below -0.04, as in ray tracing to z = 1.
-const SHIFT: f64 = 0.04;
+const SHIFT: f64 = FieldKind::USUAL_SHIFT;
 
 /// Pixels of a whole set: 256 MiB in float32.
 const MOST_PIXELS: usize = 1 << 26;
 
-/// Bytes that fields may take at once while maps are made.
-const WORKING_BYTES: usize = 2 << 30;
+const COSMOLOGY: Cosmology = Cosmology::PAPER;
+
+const SOURCE_REDSHIFT: f64 = 1.0;
 
 /// A set of synthetic maps. Map `i` depends on `pixels`, `side_deg`, `seed` and `i` alone: to the bit
 /// on one machine and on any number of threads, within rounding on another kind of processor (Fourier
@@ -59,17 +62,12 @@ pub struct SyntheticMaps {
 struct Sidecar {
     version: u32,
     set: SyntheticSet,
-    side_deg: f64,
-    pixel_deg: f64,
+    #[serde(flatten)]
+    provenance: Provenance,
     source: String,
     shift: f64,
-    omega_m: f64,
-    omega_b: f64,
-    h: f64,
-    n_s: f64,
-    sigma_8: f64,
-    w: f64,
-    source_redshift: f64,
+    /// Of the whole `.npy` file.
+    crc32: u32,
 }
 
 impl SyntheticSet {
@@ -101,9 +99,15 @@ impl SyntheticSet {
         directory: &Path,
         progress: &dyn Fn(usize, usize),
     ) -> Result<SyntheticMaps, DataError> {
-        self.check()?;
+        if !(1..=1 << 20).contains(&self.maps) {
+            return Err(DataError::Field(FieldError::OutOfRange {
+                field: "maps",
+                value: self.maps as f64,
+                accepted: "1 to 1048576",
+            }));
+        }
         let path = directory.join(self.file_name());
-        let sidecar = path.with_extension("json");
+        let sidecar = sidecar_path(&path);
         if let Some(maps) = self.reuse(&path, &sidecar) {
             return Ok(SyntheticMaps {
                 maps,
@@ -111,6 +115,7 @@ impl SyntheticSet {
                 reused: true,
             });
         }
+        let field = self.field()?;
         let cache = |action, path: &Path, source| DataError::Cache {
             path: path.to_owned(),
             action,
@@ -118,10 +123,17 @@ impl SyntheticSet {
             source,
         };
         fs::create_dir_all(directory).map_err(|e| cache("create", directory, e))?;
-        write_atomic(&path, |file| self.write_maps(file, progress))
-            .map_err(|e| cache("write", &path, e))?;
+        sweep(directory).map_err(|e| cache("clean", directory, e))?;
+        let mut crc32 = 0;
+        write_atomic(&path, |file| {
+            let mut file = Checksummed::new(file);
+            self.write_maps(&field, &mut file, progress)?;
+            crc32 = file.checksum.finalize();
+            Ok(())
+        })
+        .map_err(|e| cache("write", &path, e))?;
         // Last: a set without its sidecar is made again.
-        let described = serde_json::to_string_pretty(&self.sidecar()).map_err(io::Error::from);
+        let described = serde_json::to_string_pretty(&self.sidecar(crc32)).map_err(io::Error::from);
         described
             .and_then(|text| write_atomic(&sidecar, |file| writeln!(file, "{text}")))
             .map_err(|e| cache("write", &sidecar, e))?;
@@ -141,9 +153,12 @@ impl SyntheticSet {
             side_deg,
             seed,
         } = self;
+        let Cosmology {
+            omega_m, sigma_8, ..
+        } = COSMOLOGY;
         format!(
-            "kappa_lognormal_v{VERSION}_om0.26_s8_0.798_zs1_{maps}x{pixels}px_\
-             {side_deg:.6}deg_seed{seed}.npy"
+            "kappa_lognormal_v{VERSION}_om{omega_m}_s8_{sigma_8}_zs{SOURCE_REDSHIFT}_\
+             {maps}x{pixels}px_{side_deg:.6}deg_seed{seed}.npy"
         )
     }
 
@@ -151,45 +166,28 @@ impl SyntheticSet {
         4 * self.maps * self.pixels * self.pixels
     }
 
-    fn check(&self) -> Result<(), DataError> {
-        let wrong = |field, value, accepted| {
-            Err(DataError::Synthetic {
-                field,
-                value,
-                accepted,
-            })
+    fn field(&self) -> Result<RandomField, DataError> {
+        let power = ConvergencePower::new(&COSMOLOGY, SOURCE_REDSHIFT)?;
+        let patch = Patch {
+            pixels: self.pixels,
+            side_deg: self.side_deg,
+            periodic: false,
         };
-        if !(1..=1 << 20).contains(&self.maps) {
-            return wrong("maps", self.maps as f64, "it must be 1 to 1048576");
-        }
-        if !(8..=4096).contains(&self.pixels) {
-            return wrong("pixels", self.pixels as f64, "it must be 8 to 4096");
-        }
-        if !(0.01..=30.0).contains(&self.side_deg) {
-            let accepted = "it must be 0.01 to 30 (the sky is taken to be flat)";
-            return wrong("side_deg", self.side_deg, accepted);
-        }
-        Ok(())
+        let kind = FieldKind::Lognormal { shift: SHIFT };
+        Ok(RandomField::new(kind, patch, |l| power.at(l))?)
     }
 
-    fn sidecar(&self) -> Sidecar {
+    fn sidecar(&self, crc32: u32) -> Sidecar {
         Sidecar {
             version: VERSION,
             set: *self,
-            side_deg: self.side_deg,
-            pixel_deg: self.side_deg / self.pixels as f64,
+            provenance: Provenance::of(&COSMOLOGY, SOURCE_REDSHIFT, self.side_deg),
             source: format!(
-                "cosmogan {}: lognormal field with the C_l of CAMB 2.0.5 Halofit",
+                "cosmogan {}: lognormal field with the Limber C_l of Eisenstein-Hu and halofit",
                 env!("CARGO_PKG_VERSION")
             ),
             shift: SHIFT,
-            omega_m: 0.26,
-            omega_b: 0.046,
-            h: 0.72,
-            n_s: 0.96,
-            sigma_8: 0.798,
-            w: -1.0,
-            source_redshift: 1.0,
+            crc32,
         }
     }
 
@@ -197,7 +195,12 @@ impl SyntheticSet {
     fn reuse(&self, path: &Path, sidecar: &Path) -> Option<Maps> {
         let text = fs::read_to_string(sidecar).ok()?;
         let found: Sidecar = serde_json::from_str(&text).ok()?;
-        if found.version != VERSION || found.set != *self {
+        // Whole, and the bits that were written: disks and copies go wrong.
+        let expected = Sidecar {
+            source: found.source.clone(),
+            ..self.sidecar(found.crc32)
+        };
+        if found != expected || checksum(path).ok()? != found.crc32 {
             return None;
         }
         let maps = Maps::open(&[path.to_owned()]).ok()?;
@@ -205,32 +208,62 @@ impl SyntheticSet {
         whole.then_some(maps)
     }
 
-    fn write_maps(&self, file: &mut impl Write, progress: &dyn Fn(usize, usize)) -> io::Result<()> {
-        // Twice the width, so that the quadrant that is kept does not wrap around.
-        let field = LognormalField::new(
-            2 * self.pixels,
-            2.0 * self.side_deg.to_radians(),
-            SHIFT,
-            kappa_power,
-        );
+    fn write_maps(
+        &self,
+        field: &RandomField,
+        file: &mut impl Write,
+        progress: &dyn Fn(usize, usize),
+    ) -> io::Result<()> {
         write_npy_header(file, [self.maps, self.pixels, self.pixels])?;
         progress(0, self.maps);
-        // Modes and plane of a doubled grid in f32, each 4 (2 pixels)^2 bytes and a little more.
-        let bytes_of_a_field = 40 * self.pixels * self.pixels;
-        let most = (WORKING_BYTES / bytes_of_a_field).max(1);
-        let together = rayon::current_num_threads().min(most);
-        for first in (0..self.maps).step_by(together) {
-            let group: Vec<Vec<f32>> = (first..self.maps.min(first + together))
-                .into_par_iter()
-                .map(|index| field.realise_quadrant(self.seed, index as u64))
-                .collect();
-            for (offset, map) in group.iter().enumerate() {
+        let mut group = Vec::new();
+        let mut done = 0;
+        while done < self.maps {
+            let n = field.at_once().min(self.maps - done);
+            group.resize(n * self.pixels * self.pixels, 0.0);
+            field.realise_many(self.seed, done, &mut group);
+            for map in group.chunks_exact(self.pixels * self.pixels) {
                 write_npy_pixels(file, map)?;
-                progress(first + offset + 1, self.maps);
+                done += 1;
+                progress(done, self.maps);
             }
         }
         Ok(())
     }
+}
+
+/// A writer that keeps the checksum of what goes through it.
+struct Checksummed<W> {
+    inner: W,
+    checksum: crc32fast::Hasher,
+}
+
+impl<W> Checksummed<W> {
+    fn new(inner: W) -> Self {
+        Self {
+            inner,
+            checksum: crc32fast::Hasher::new(),
+        }
+    }
+}
+
+impl<W: Write> Write for Checksummed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.checksum.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// CRC-32 of a file; 256 MB take some tenths of a second.
+fn checksum(path: &Path) -> io::Result<u32> {
+    let mut sum = Checksummed::new(io::sink());
+    io::copy(&mut fs::File::open(path)?, &mut sum)?;
+    Ok(sum.checksum.finalize())
 }
 
 /// Where synthetic maps are kept: `$COSMOGAN_CACHE`, else `$XDG_CACHE_HOME/cosmogan`, else
@@ -249,7 +282,8 @@ fn cache_directory_in(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::statistics::ScannedMaps;
+    use super::super::region::Region;
+    use super::super::statistics::survey;
     use super::*;
     use std::cell::RefCell;
 
@@ -274,13 +308,21 @@ mod tests {
         assert!(!made.reused);
         assert!(seen.into_inner().into_iter().eq((0..=6).map(|i| (i, 6))));
         assert_eq!((made.maps.len(), made.maps.sides()), (6, (64, 64)));
+        let told = *made.maps.provenance(0);
+        assert_eq!(told, Provenance::of(&Cosmology::PAPER, 1.0, SET.side_deg));
         let bytes = fs::read(&made.path).unwrap();
         assert!(make(SET, &cache).reused);
 
         fs::write(&made.path, &bytes[..bytes.len() - 1]).unwrap();
         assert!(!make(SET, &cache).reused, "a truncated file was reused");
         assert_eq!(fs::read(&made.path).unwrap(), bytes);
-        fs::write(made.path.with_extension("json"), "{").unwrap();
+        let mut damaged = bytes.clone();
+        damaged[bytes.len() / 2] ^= 1;
+        fs::write(&made.path, damaged).unwrap();
+        assert!(!make(SET, &cache).reused, "a damaged file was reused");
+        assert_eq!(fs::read(&made.path).unwrap(), bytes);
+        let sidecar = sidecar_path(&made.path);
+        fs::write(sidecar, "{").unwrap();
         assert!(
             !make(SET, &cache).reused,
             "a set without a sidecar was reused"
@@ -316,7 +358,10 @@ mod tests {
             seed: 1,
         };
         let made = make(set, directory.path());
-        let all = ScannedMaps::scan(&made.maps).unwrap().all();
+        let whole: Vec<Region> = (0..set.maps)
+            .map(|parent| Region::whole(&made.maps, parent))
+            .collect();
+        let all = survey(&made.maps, &whole, u64::MAX, 1).unwrap().statistics[0];
         // Known-spectrum maps of these pixels and this C_l have an rms of 0.0206 to 0.0222.
         assert!((0.0195..0.0235).contains(&all.rms), "{all:?}");
         assert!(all.min > -0.04 && all.max > 0.15, "{all:?}");
@@ -327,7 +372,6 @@ mod tests {
     fn defaults_give_a_crop_the_papers_side_and_the_cache_a_bounded_size() {
         for map_size in [16, 32, 64, 128, 256, 512, 1024] {
             let set = SyntheticSet::for_map_size(map_size, 0);
-            assert!(set.check().is_ok());
             assert!(set.maps >= 4 && set.bytes() <= 256 << 20, "{set:?}");
             let crop = set.side_deg * map_size as f64 / set.pixels as f64;
             assert!((crop - 0.8660).abs() < 1e-4);
@@ -351,10 +395,7 @@ mod tests {
             ..SET
         };
         let error = flat.open_or_make(directory.path(), &|_, _| {}).unwrap_err();
-        assert!(
-            error.to_string().contains("synthetic.side_deg is 0"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("side_deg is 0"), "{error}");
     }
 
     #[test]

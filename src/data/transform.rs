@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
+use super::per_channel::PerChannel;
 use super::statistics::Statistics;
 use super::transform_kind::TransformKind;
 
@@ -35,17 +36,12 @@ pub enum Transform {
 }
 
 impl Transform {
-    /// The transform for convergence maps whose user named none: [`TransformKind::Log`].
-    ///
-    /// The maximum of kappa is 20 sigma: a linear scale that holds it leaves the bulk of pixels
-    /// within 5% of the generator's range, and one that clips it cuts off peaks, which are what
-    /// non-Gaussian statistics count. With width = max(4 sigma, 1.25 |min|) the logarithm is
-    /// nearly linear for the bulk and bends for peaks only.
+    /// The transform for convergence maps whose user named none: [`TransformKind::DEFAULT`].
     ///
     /// # Errors
     /// Those of [`fit`](Self::fit).
     pub fn fit_default(stats: &Statistics) -> Result<Self, DataError> {
-        Self::fit(TransformKind::Log, stats)
+        Self::fit(TransformKind::DEFAULT, stats)
     }
 
     /// A transform of the named kind with numbers from the training set's statistics.
@@ -137,6 +133,15 @@ impl Transform {
 
     /// Physical units to the generator's range, in place.
     pub fn forward(&self, values: &mut [f32]) {
+        self.forward_each(values.iter_mut());
+    }
+
+    /// The generator's range to physical units, in place. Finite for every finite input.
+    pub fn inverse(&self, values: &mut [f32]) {
+        self.inverse_each(values.iter_mut());
+    }
+
+    fn forward_each<'a>(&self, values: impl Iterator<Item = &'a mut f32>) {
         match *self {
             Self::None {} => {}
             Self::Linear { scale, offset } => map(values, |x| (x - offset) * scale),
@@ -158,8 +163,7 @@ impl Transform {
         }
     }
 
-    /// The generator's range to physical units, in place. Finite for every finite input.
-    pub fn inverse(&self, values: &mut [f32]) {
+    fn inverse_each<'a>(&self, values: impl Iterator<Item = &'a mut f32>) {
         match *self {
             Self::None {} => {}
             Self::Linear { scale, offset } => map(values, |y| y / scale + offset),
@@ -178,8 +182,64 @@ impl Transform {
     }
 }
 
+/// The transforms of all channels of a map. Checkpoints hold one table for one channel, a list for
+/// more.
+pub type Transforms = PerChannel<Transform>;
+
+impl PerChannel<Transform> {
+    /// Transforms of the named kind, each fitted to its own channel.
+    ///
+    /// # Errors
+    /// Those of [`Transform::fit`], with the channel where there are several.
+    pub fn fit(kind: TransformKind, stats: &PerChannel<Statistics>) -> Result<Self, DataError> {
+        stats.try_map(|stats| Transform::fit(kind, stats))
+    }
+
+    /// [`Transform::check`] of every channel.
+    ///
+    /// # Errors
+    /// The number that has no meaning, with its channel where there are several.
+    pub fn check(&self) -> Result<(), DataError> {
+        self.try_map(Transform::check).map(|_| ())
+    }
+
+    /// Physical units to the generator's range, in place: maps `[.., C]`, C the number of channels.
+    pub fn forward(&self, maps: &mut [f32]) {
+        if let [only] = &self[..] {
+            return only.forward(maps);
+        }
+        for (channel, transform) in self.iter().enumerate() {
+            transform.forward_each(maps.iter_mut().skip(channel).step_by(self.len()));
+        }
+    }
+
+    /// The generator's range to physical units, in place: maps `[.., C]`, C the number of channels.
+    /// Finite for every finite input.
+    pub fn inverse(&self, maps: &mut [f32]) {
+        if let [only] = &self[..] {
+            return only.inverse(maps);
+        }
+        for (channel, transform) in self.iter().enumerate() {
+            transform.inverse_each(maps.iter_mut().skip(channel).step_by(self.len()));
+        }
+    }
+}
+
+impl fmt::Display for PerChannel<Transform> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [only] = &self[..] {
+            return only.fmt(f);
+        }
+        for (channel, transform) in self.iter().enumerate() {
+            let separator = if channel == 0 { "" } else { "; " };
+            write!(f, "{separator}channel {channel} {transform}")?;
+        }
+        Ok(())
+    }
+}
+
 /// f64 arithmetic, then one rounding into the finite numbers of f32.
-fn map(values: &mut [f32], function: impl Fn(f64) -> f64) {
+fn map<'a>(values: impl Iterator<Item = &'a mut f32>, function: impl Fn(f64) -> f64) {
     const LARGEST: f64 = f32::MAX as f64;
     for value in values {
         *value = function(f64::from(*value)).clamp(-LARGEST, LARGEST) as f32;

@@ -39,6 +39,10 @@ pub struct Agreement {
     /// that is wrong by a factor of 1.5 in its worst bin. Lower is better; infinite where the maps
     /// have no power in a bin.
     pub score: f64,
+    /// The agreement of each channel, where maps have several: the numbers above are then those of
+    /// the channel whose score is worst.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<Self>,
 }
 
 impl Agreement {
@@ -53,7 +57,21 @@ impl Agreement {
             log_spectrum_rms,
             score: pixel_ks / KS_SCALE + worst_spectrum_factor.ln() / SPECTRUM_SCALE.ln(),
             spectrum_ratio,
+            channels: Vec::new(),
         }
+    }
+
+    /// The agreement of maps of several channels: that of the worst, and all of them beside it.
+    /// `None` where there is no channel.
+    pub fn worst_of(channels: Vec<Self>) -> Option<Self> {
+        let worst = channels.iter().max_by(|a, b| a.score.total_cmp(&b.score))?;
+        Some(match &channels[..] {
+            [only] => only.clone(),
+            _ => Self {
+                channels: channels.clone(),
+                ..worst.clone()
+            },
+        })
     }
 }
 
@@ -211,6 +229,20 @@ mod tests {
         assert!(floor.score < 0.5, "{floor:?}");
         assert!(baseline.score > 10.0 * floor.score, "{baseline:?}");
         assert_eq!(floor.spectrum_ratio.len(), SPECTRUM_BINS);
+    }
+
+    #[test]
+    fn several_channels_are_as_good_as_the_worst_of_them() {
+        let real = maps(16, 1);
+        let reference = Reference::new(&real, SIDE, 1.0).unwrap();
+        let brighter: Vec<f32> = real.iter().map(|value| 1.5 * value).collect();
+        let good = reference.compare(&maps(16, 2)).unwrap();
+        let bad = reference.compare(&brighter).unwrap();
+        let both = Agreement::worst_of(vec![bad.clone(), good.clone()]).unwrap();
+        assert_eq!((both.score, both.pixel_ks), (bad.score, bad.pixel_ks));
+        assert_eq!(both.channels, [bad, good.clone()]);
+        assert_eq!(Agreement::worst_of(vec![good.clone()]), Some(good));
+        assert_eq!(Agreement::worst_of(Vec::new()), None);
     }
 
     #[test]

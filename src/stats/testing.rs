@@ -1,25 +1,7 @@
 //! What the tests of this module share: where the reference numbers are, and the map of
 //! known values.
 
-use std::path::PathBuf;
-
-/// The path of a file of reference numbers, kept beside the repository; `None`, with a word,
-/// where they are not at hand.
-///
-/// # Panics
-/// They are not at hand though `COSMOGAN_REQUIRE_SHARED=1` says that they should be.
-pub fn shared(relative: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../shared")
-        .join(relative);
-    if path.exists() {
-        return Some(path);
-    }
-    let required = std::env::var_os("COSMOGAN_REQUIRE_SHARED").is_some_and(|value| value == "1");
-    assert!(!required, "{} is missing", path.display());
-    eprintln!("skipped: {} is missing", path.display());
-    None
-}
+pub use crate::testing::shared;
 
 /// The 32 x 32 map whose LensTools statistics are written down in the tests: cubes of uniform
 /// numbers from a linear congruential generator.

@@ -3,20 +3,29 @@
 //! Weights carry PyTorch-like names and shapes (dense layers in C, H, W order), so that
 //! `generator_ema.ct1.weight` loads into a `ConvTranspose2d`. Tensors are streamed one at a time in
 //! both directions; a file is written whole or not at all, and the same state gives the same bytes.
+//! The metadata hold a digest of the whole file, so that no changed bit goes unnoticed.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde::{Deserialize, Serialize};
 
+use super::recovery::Recovery;
 use crate::files::write_atomic;
 use crate::model::{Architecture, Network, Parameter};
 
 /// Version of the names and metadata below. Raised when an older program could misread a file.
-pub(super) const FORMAT_VERSION: &str = "1";
+pub(super) const FORMAT_VERSION: &str = "2";
+/// The version before: it had no digest and no record of rollbacks, and can still be read.
+pub(super) const VERSION_WITHOUT_DIGEST: &str = "1";
+/// The metadata entry of the digest: BLAKE3 of all bytes of the file, with [`NO_DIGEST`] standing
+/// in its own place, as 64 hexadecimal digits.
+pub(super) const DIGEST_KEY: &str = "blake3";
+pub(super) const NO_DIGEST: &str =
+    "0000000000000000000000000000000000000000000000000000000000000000";
 /// What marks a safetensors file as ours.
 pub(super) const FORMAT: &str = "cosmogan checkpoint";
 /// Values that are converted at a time.
@@ -37,6 +46,8 @@ pub struct Description {
     pub selection: serde_json::Value,
     /// What is known of the training maps, such as their side in degrees.
     pub data: serde_json::Value,
+    /// Rollbacks so far, and what the watch over the losses remembers.
+    pub recovery: Recovery,
 }
 
 /// Updates that each network's Adam has made.
@@ -95,7 +106,14 @@ pub enum CheckpointError {
     #[error("{} is a safetensors file, but no checkpoint of this program", path.display())]
     NotCheckpoint { path: PathBuf },
     #[error(
-        "{} has checkpoint format {found}; this program reads format {FORMAT_VERSION}",
+        "{} is damaged: {reason}; use an older checkpoint of the run (--resume finds the newest \
+         undamaged one)",
+        path.display()
+    )]
+    Damaged { path: PathBuf, reason: &'static str },
+    #[error(
+        "{} has checkpoint format {found}; this program reads formats {VERSION_WITHOUT_DIGEST} and \
+         {FORMAT_VERSION}: use the version of the program that wrote it, or a newer one",
         path.display()
     )]
     Version { path: PathBuf, found: String },
@@ -125,6 +143,28 @@ pub enum CheckpointError {
     },
 }
 
+impl CheckpointError {
+    /// Whether there is no such file.
+    pub fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Whether the file itself is at fault, so that another checkpoint may serve in its place.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::Version { .. } | Self::Arena { .. } => false,
+            Self::NotSafetensors { .. }
+            | Self::Length { .. }
+            | Self::NotCheckpoint { .. }
+            | Self::Damaged { .. }
+            | Self::Metadata { .. }
+            | Self::Missing { .. }
+            | Self::Tensor { .. }
+            | Self::NotFinite { .. } => true,
+        }
+    }
+}
+
 /// One entry of a safetensors header.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -150,15 +190,24 @@ pub fn write(path: &Path, snapshot: &Snapshot) -> Result<(), CheckpointError> {
     let header = header(path, snapshot.description, &tensors)?;
     let mut not_finite = None;
     let written = write_atomic(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
+        let length = (header.len() as u64).to_le_bytes();
+        let place = digest_place(&header, NO_DIGEST)
+            .ok_or_else(|| io::Error::other("the header has no place for a digest"))?;
+        let mut digested = Digested {
+            file: &mut *file,
+            hasher: blake3::Hasher::new(),
+        };
+        digested.write_all(&length)?;
+        digested.write_all(&header)?;
         for tensor in &tensors {
-            if !write_tensor(file, tensor)? {
+            if !write_tensor(&mut digested, tensor)? {
                 not_finite = Some(tensor.name.clone());
                 return Err(io::Error::other("a value is not finite"));
             }
         }
-        Ok(())
+        let digest = digested.hasher.finalize().to_hex();
+        file.seek(SeekFrom::Start((length.len() + place) as u64))?;
+        file.write_all(digest.as_bytes())
     });
     let path = path.to_owned();
     match (written, not_finite) {
@@ -169,6 +218,33 @@ pub fn write(path: &Path, snapshot: &Snapshot) -> Result<(), CheckpointError> {
             source,
         }),
         (Ok(()), None) => Ok(()),
+    }
+}
+
+/// Where in `header` the digits of `digest` begin. Within a string quotes are escaped, so only the
+/// entry itself reads like this.
+pub(super) fn digest_place(header: &[u8], digest: &str) -> Option<usize> {
+    let entry = format!("\"{DIGEST_KEY}\":\"{digest}\"");
+    let mut windows = header.windows(entry.len());
+    let start = windows.position(|window| window == entry.as_bytes())?;
+    Some(start + DIGEST_KEY.len() + "\"\":\"".len())
+}
+
+/// A file, and the digest of what was written to it.
+struct Digested<'a, W> {
+    file: &'a mut W,
+    hasher: blake3::Hasher,
+}
+
+impl<W: Write> Write for Digested<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -232,6 +308,7 @@ fn header(
     let metadata = BTreeMap::from([
         ("format", FORMAT.to_owned()),
         ("format_version", FORMAT_VERSION.to_owned()),
+        (DIGEST_KEY, NO_DIGEST.to_owned()),
         (
             "architecture",
             serde_json::to_string(&description.architecture).map_err(unwritable)?,
@@ -245,6 +322,10 @@ fn header(
         ),
         ("selection", description.selection.to_string()),
         ("data", description.data.to_string()),
+        (
+            "recovery",
+            serde_json::to_string(&description.recovery).map_err(unwritable)?,
+        ),
     ]);
     let mut entries = BTreeMap::from([("__metadata__", HeaderEntry::Metadata(metadata))]);
     let mut end = 0;

@@ -54,6 +54,19 @@ pub struct RunConfig {
     pub checkpoint_every: u64,
     /// Checkpoints that are kept: the newest, and the best besides.
     pub keep: usize,
+    /// Checkpoints of steps that are multiples of this are kept as well; 0 for none.
+    #[serde(default)]
+    pub keep_every: u64,
+    /// What happens when the training diverges.
+    #[serde(default)]
+    pub on_divergence: OnDivergence,
+    /// Whether a saturated discriminator and collapsed maps count as divergence; losses that are
+    /// not finite always do.
+    #[serde(default = "yes")]
+    pub watch: bool,
+    /// Whether metrics are written for TensorBoard, too.
+    #[serde(default = "yes")]
+    pub tensorboard: bool,
     /// Steps from one validation to the next; 0 for the last step only.
     pub validation_every: u64,
     /// Real and generated maps that a validation compares.
@@ -71,6 +84,22 @@ pub enum DeviceChoice {
     Cpu,
 }
 
+/// What happens when the training diverges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDivergence {
+    /// The run ends with an error. Learning rates are the user's choice, so this is the default.
+    #[default]
+    Stop,
+    /// It goes on from an earlier state with half the learning rates.
+    Rollback,
+}
+
+/// Fields with a default are those that configurations of older versions lack.
+fn yes() -> bool {
+    true
+}
+
 /// Number format of activations. Weights, moments and statistics are always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -82,19 +111,31 @@ pub enum Precision {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// `.npy` files, or directories of them. None: synthetic lognormal maps.
+    /// `.npy` and FITS files, directories of them, or patterns such as `maps/*.fits`. None:
+    /// synthetic lognormal maps.
     pub paths: Vec<PathBuf>,
-    /// Random crops of each parent map in an epoch.
-    pub crops_per_parent: usize,
+    /// Crops of each parent map: as many are drawn of each larger map in an epoch, 200 where this is
+    /// not given; of maps that are exactly the network's size, as many consecutive ones of a file
+    /// come from one parent and stay in one set.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub crops_per_parent: Option<usize>,
     /// Whether crops are turned by quarter turns and flipped at random.
     pub augment: bool,
     /// Shares of the parent maps for training, validation and test: they sum to 1.
     pub fractions: [f64; 3],
     /// The transform that is asked for; what was fitted is kept in checkpoints.
     pub transform: TransformChoice,
-    /// Side of a crop in degrees, where it is known: the scale of power spectra.
+    /// Pixels that are read at the start to fit the transform and to find what is not finite; of
+    /// larger sets a sample is read, and the rest is checked when it is drawn.
+    pub scan_pixels: u64,
+    /// Whether all pixels are checked before training begins.
+    pub check: bool,
+    /// Side of a whole parent map in degrees, where the files do not tell it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub side_deg: Option<f64>,
+    pub angle_deg: Option<f64>,
+    /// Redshift of the lensed sources, where the files do not tell it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_redshift: Option<f64>,
 }
 
 /// How map values are brought into tanh's range.
@@ -192,13 +233,17 @@ impl Config {
                 picture_style: PictureStyle::default(),
                 checkpoint_every: if demo { 500 } else { cadence },
                 keep: 3,
+                keep_every: 0,
+                on_divergence: OnDivergence::Stop,
+                watch: true,
+                tensorboard: true,
                 validation_every: if demo { 125 } else { cadence },
                 validation_maps: if demo { 256 } else { 1024 },
                 ema_decay: EMA_DECAY,
             },
             data: DataConfig {
                 paths: Vec::new(),
-                crops_per_parent: 200,
+                crops_per_parent: None,
                 augment: true,
                 fractions: [0.7, 0.15, 0.15],
                 transform: if preset.is_of_the_paper() {
@@ -206,7 +251,10 @@ impl Config {
                 } else {
                     TransformChoice::Auto
                 },
-                side_deg: None,
+                scan_pixels: 1 << 27,
+                check: false,
+                angle_deg: None,
+                source_redshift: None,
             },
         }
     }

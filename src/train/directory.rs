@@ -4,9 +4,11 @@
 //! runs/demo/
 //!   config.toml                          the resolved configuration
 //!   metrics.jsonl                        one JSON object a line
+//!   events.out.tfevents.*                the same for TensorBoard
 //!   samples/                             grids of generated maps
 //!   checkpoints/step-00000250.safetensors
 //!   best.json                            names the checkpoint that scored best
+//!   .lock                                held by the process that trains
 //! ```
 
 use std::fs;
@@ -15,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{PARTIAL_PREFIX, write_atomic};
+use super::lock::{Attempt, RunLock};
+use crate::files::{sweep, write_atomic};
 
 /// A run's files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +65,12 @@ pub enum DirectoryError {
     },
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
+    #[error(
+        "{} is in use by another training{}; wait for its end, or stop it",
+        root.display(),
+        pid.map_or(String::new(), |pid| format!(" (process {pid})"))
+    )]
+    Locked { root: PathBuf, pid: Option<u32> },
     #[error("{} already holds a run; --resume it, or name another directory with --out", .0.display())]
     Occupied(PathBuf),
     #[error("{} is not a run directory: it has no config.toml", .0.display())]
@@ -89,13 +98,10 @@ impl RunDirectory {
     pub fn choose(out: Option<&Path>, name: &str) -> Result<Self, DirectoryError> {
         let run = match out {
             Some(out) => Self::at(out),
-            None => (1u32..)
-                .map(|n| match n {
-                    1 => Self::at(Path::new("runs").join(name)),
-                    n => Self::at(Path::new("runs").join(format!("{name}-{n}"))),
-                })
+            None => (1..)
+                .map(|n| Self::numbered(name, n))
                 .find(|run| !run.holds_a_run())
-                .unwrap_or_else(|| Self::at(Path::new("runs").join(name))),
+                .unwrap_or_else(|| Self::numbered(name, 1)),
         };
         if run.holds_a_run() {
             return Err(DirectoryError::Occupied(run.root));
@@ -103,13 +109,59 @@ impl RunDirectory {
         Ok(run)
     }
 
-    /// Makes what is missing of the directory.
+    /// Takes the directory that [`choose`](Self::choose) finds for this process: of two runs that
+    /// begin in the same moment only one gets it, and the other the next.
     ///
     /// # Errors
-    /// A directory cannot be made.
+    /// `out` holds a run or is another process's, or the directory cannot be made.
+    pub fn claim(out: Option<&Path>, name: &str) -> Result<(Self, RunLock), DirectoryError> {
+        if let Some(out) = out {
+            let run = Self::choose(Some(out), name)?;
+            let lock = run.lock()?;
+            // Its run may have begun, or come and gone, before the lock was taken.
+            return match run.holds_a_run() {
+                true => Err(DirectoryError::Occupied(run.root)),
+                false => Ok((run, lock)),
+            };
+        }
+        let mut n = 0;
+        loop {
+            n += 1;
+            let run = Self::numbered(name, n);
+            if run.holds_a_run() {
+                continue;
+            }
+            match run.lock() {
+                Ok(lock) if !run.holds_a_run() => return Ok((run, lock)),
+                Ok(_) | Err(DirectoryError::Locked { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Makes this process the only one to train here, until the lock is dropped.
+    ///
+    /// # Errors
+    /// Another process trains here, or the directory cannot be made or written.
+    pub fn lock(&self) -> Result<RunLock, DirectoryError> {
+        fs::create_dir_all(&self.root).map_err(failed("create", &self.root))?;
+        match RunLock::take(&self.root).map_err(failed("lock", &self.root))? {
+            Attempt::Held(lock) => Ok(lock),
+            Attempt::Taken(pid) => Err(DirectoryError::Locked {
+                root: self.root.clone(),
+                pid,
+            }),
+        }
+    }
+
+    /// Makes what is missing of the directory, and deletes what a killed run left unfinished.
+    ///
+    /// # Errors
+    /// A directory cannot be made, read or cleaned.
     pub fn make(&self) -> Result<(), DirectoryError> {
-        for directory in [self.checkpoints(), self.samples()] {
+        for directory in [self.root.clone(), self.checkpoints(), self.samples()] {
             fs::create_dir_all(&directory).map_err(failed("create", &directory))?;
+            sweep(&directory).map_err(failed("clean", &directory))?;
         }
         Ok(())
     }
@@ -131,6 +183,15 @@ impl RunDirectory {
 
     fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
+    }
+
+    /// The `n`th directory of runs called `name`, from 1.
+    fn numbered(name: &str, n: u32) -> Self {
+        let runs = Path::new("runs");
+        match n {
+            1 => Self::at(runs.join(name)),
+            n => Self::at(runs.join(format!("{name}-{n}"))),
+        }
     }
 
     fn holds_a_run(&self) -> bool {
@@ -201,6 +262,11 @@ impl RunDirectory {
     /// # Errors
     /// `best.json` cannot be read or understood.
     pub fn best(&self) -> Result<Option<Best>, DirectoryError> {
+        let best = self.read_best()?;
+        Ok(best.filter(|best| self.checkpoints().join(&best.checkpoint).is_file()))
+    }
+
+    fn read_best(&self) -> Result<Option<Best>, DirectoryError> {
         let path = self.root.join("best.json");
         let text = match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -214,8 +280,7 @@ impl RunDirectory {
         if step_of(&best.checkpoint).is_none() {
             return Err(odd(format!("\"{}\" names no checkpoint", best.checkpoint)));
         }
-        let exists = self.checkpoints().join(&best.checkpoint).is_file();
-        Ok(exists.then_some(best))
+        Ok(Some(best))
     }
 
     /// Marks the checkpoint of `step` as the best, atomically.
@@ -236,33 +301,75 @@ impl RunDirectory {
         .map_err(failed("write", &path))
     }
 
-    /// Deletes all checkpoints but the newest `keep` and the best, and what interrupted writes
-    /// left behind.
+    /// Deletes the checkpoints that `keep` does not name. The best one always stays.
     ///
     /// # Errors
     /// A file cannot be deleted, or the directory or `best.json` cannot be read.
-    pub fn prune(&self, keep: usize) -> Result<(), DirectoryError> {
+    pub fn prune(&self, keep: &Keep) -> Result<(), DirectoryError> {
         let best = self.best()?.map(|best| best.step);
         let all = self.list()?;
-        let old = all.len().saturating_sub(keep.max(1));
+        let way_back = all.iter().rev().find(|(step, _)| *step <= keep.way_back);
+        let way_back = way_back.map(|(step, _)| *step);
+        let old = all.len().saturating_sub(keep.newest.max(1));
         for (step, path) in &all[..old] {
-            if Some(*step) != best {
+            let milestone = keep.every > 0 && step.is_multiple_of(keep.every);
+            if !milestone && Some(*step) != best && Some(*step) != way_back {
                 fs::remove_file(path).map_err(failed("delete", path))?;
-            }
-        }
-        for entry in fs::read_dir(self.checkpoints())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            let name = entry.file_name();
-            if name.to_string_lossy().starts_with(PARTIAL_PREFIX) {
-                let path = entry.path();
-                fs::remove_file(&path).map_err(failed("delete", &path))?;
             }
         }
         Ok(())
     }
+
+    /// Deletes the checkpoints of steps after `step`, the newest first, and with them what
+    /// `best.json` may say of them: the run goes on from `step` in another way.
+    ///
+    /// # Errors
+    /// A file cannot be deleted, or the directory or `best.json` cannot be read.
+    pub fn forget_after(&self, step: u64) -> Result<(), DirectoryError> {
+        self.forget_best_after(step)?;
+        for (_, path) in self.list()?.iter().rev().take_while(|(at, _)| *at > step) {
+            fs::remove_file(path).map_err(failed("delete", path))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes `best.json` if it is about a later step than `step`.
+    ///
+    /// # Errors
+    /// It cannot be read or deleted.
+    pub fn forget_best_after(&self, step: u64) -> Result<(), DirectoryError> {
+        let path = self.root.join("best.json");
+        match self.read_best()? {
+            Some(best) if best.step > step => {
+                fs::remove_file(&path).map_err(failed("delete", &path))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Renames a checkpoint with `why` as its ending, so that it is in nobody's way and can still be
+    /// looked at; the new path is returned.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn set_aside(&self, path: &Path, why: &str) -> Result<PathBuf, DirectoryError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{why}"));
+        let aside = PathBuf::from(name);
+        fs::rename(path, &aside).map_err(failed("rename", path))?;
+        Ok(aside)
+    }
+}
+
+/// Which checkpoints stay when old ones are deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// So many of the newest.
+    pub newest: usize,
+    /// Those of steps that are multiples of this; 0 for none.
+    pub every: u64,
+    /// The newest one up to this step.
+    pub way_back: u64,
 }
 
 /// The step in `step-NNNNNNNN.safetensors`.
@@ -299,81 +406,4 @@ pub fn locate(path: &Path) -> Result<Located, DirectoryError> {
         path,
         why: Choice::Last,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run_with(steps: &[u64]) -> (tempfile::TempDir, RunDirectory) {
-        let directory = tempfile::tempdir().unwrap();
-        let run = RunDirectory::choose(Some(&directory.path().join("run")), "x").unwrap();
-        assert!(!run.root().exists());
-        run.make().unwrap();
-        for &step in steps {
-            fs::write(run.checkpoint(step), b"").unwrap();
-        }
-        (directory, run)
-    }
-
-    fn steps(run: &RunDirectory) -> Vec<u64> {
-        run.list()
-            .unwrap()
-            .into_iter()
-            .map(|(step, _)| step)
-            .collect()
-    }
-
-    #[test]
-    fn pruning_keeps_the_newest_and_never_deletes_the_best() {
-        let (_keep, run) = run_with(&[10, 20, 30, 40, 123_456_789]);
-        run.set_best(20, 0.5).unwrap();
-        fs::write(run.checkpoints().join(".partial-x"), b"half").unwrap();
-        fs::write(run.checkpoints().join("notes.txt"), b"mine").unwrap();
-        run.prune(2).unwrap();
-        assert_eq!(steps(&run), [20, 40, 123_456_789]);
-        assert!(!run.checkpoints().join(".partial-x").exists());
-        assert!(run.checkpoints().join("notes.txt").exists());
-        run.prune(0).unwrap();
-        assert_eq!(steps(&run), [20, 123_456_789]);
-    }
-
-    #[test]
-    fn a_run_directory_means_its_best_checkpoint_else_its_last() {
-        let (_keep, run) = run_with(&[10, 20]);
-        let located = |run: &RunDirectory| locate(run.root()).unwrap();
-        assert_eq!(located(&run).path, run.checkpoint(20));
-        assert_eq!(located(&run).why, Choice::Last);
-        run.set_best(10, 1.0).unwrap();
-        assert_eq!(located(&run).path, run.checkpoint(10));
-        assert_eq!(located(&run).why, Choice::Best);
-        fs::remove_file(run.checkpoint(10)).unwrap();
-        assert_eq!(located(&run).path, run.checkpoint(20));
-        assert_eq!(locate(&run.checkpoint(20)).unwrap().why, Choice::Given);
-        assert!(matches!(
-            locate(Path::new("/no/such")),
-            Err(DirectoryError::Missing(_))
-        ));
-    }
-
-    #[test]
-    fn a_best_file_that_names_something_else_is_refused() {
-        let (_keep, run) = run_with(&[10]);
-        let bad = r#"{"checkpoint": "../../other", "step": 1, "score": 0}"#;
-        fs::write(run.root().join("best.json"), bad).unwrap();
-        assert!(matches!(run.best(), Err(DirectoryError::Best { .. })));
-    }
-
-    #[test]
-    fn a_new_run_never_overwrites_an_old_one() {
-        let (_keep, run) = run_with(&[10]);
-        let again = RunDirectory::choose(Some(run.root()), "x");
-        assert!(matches!(again, Err(DirectoryError::Occupied(_))));
-        assert!(matches!(
-            RunDirectory::open(run.root()),
-            Err(DirectoryError::NotARun(_))
-        ));
-        fs::write(run.config(), "").unwrap();
-        assert_eq!(RunDirectory::open(run.root()).unwrap(), run);
-    }
 }

@@ -1,14 +1,15 @@
 //! Validation during training, and the report at its end: the averaged generator against real
-//! maps that it has not seen, beside what real maps and white noise score.
+//! maps that it has not seen, beside what real maps and white noise score. Maps of several channels
+//! are judged channel by channel, and are as good as the worst.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::dataset::Dataset;
 use super::run::RunError;
 use super::sampler::latents;
-use crate::data::Transform;
+use crate::data::{Transforms, channel_of};
 use crate::report::{
     Comparison, Panel, PictureStyle, ReportError, SampleGrid, comparison_figure, sample_grid,
 };
@@ -17,19 +18,19 @@ use crate::stats::{Agreement, Reference, StatsError, white_noise_like};
 
 /// Maps a side of each half of a sample grid.
 const GRID: usize = 4;
-/// Name of what the maps show.
-const QUANTITY: &str = "convergence κ";
 
 /// Real maps, and the latent vectors whose maps are set beside them.
 pub struct Judge {
-    transform: Transform,
+    transforms: Transforms,
     side: usize,
     angle_deg: f64,
     latent_len: usize,
     seed: u64,
     style: PictureStyle,
-    validation: Vec<f32>,
-    reference: Reference,
+    /// Validation maps `[n, S, S]` of each channel.
+    validation: Vec<Vec<f32>>,
+    /// The same, prepared.
+    references: Vec<Reference>,
 }
 
 /// The test report: each set against the same real maps.
@@ -49,24 +50,27 @@ impl Judge {
     /// Prepares the validation maps of `dataset`.
     ///
     /// # Errors
-    /// Maps without structure.
+    /// Maps that cannot be read, or without structure.
     pub fn new(
         dataset: &Dataset,
         latent_len: usize,
         seed: u64,
         style: PictureStyle,
-    ) -> Result<Self, StatsError> {
-        let validation = dataset.validation.physical();
+    ) -> Result<Self, RunError> {
         let side = dataset.validation.map_size();
         let angle_deg = dataset.description.angle_deg();
+        let validation = apart(
+            &dataset.validation.physical()?,
+            dataset.validation.channels(),
+        );
         Ok(Self {
-            transform: *dataset.training.transform(),
+            transforms: dataset.training.transforms().clone(),
             side,
             angle_deg,
             latent_len,
             seed,
             style,
-            reference: Reference::new(&validation, side, angle_deg)?,
+            references: references(&validation, side, angle_deg)?,
             validation,
         })
     }
@@ -76,16 +80,17 @@ impl Judge {
         latents(self.seed, Stream::FixedLatent, 0, count, self.latent_len)
     }
 
-    /// Generated maps in physical units, `[n, S, S]`: `generate` makes maps in the generator's
-    /// range of latent vectors.
-    fn generate(&self, count: usize, generate: impl FnOnce(&[f32]) -> Vec<f32>) -> Vec<f32> {
+    /// Generated maps in physical units, `[n, S, S]` of each channel: `generate` makes maps in the
+    /// generator's range of latent vectors.
+    fn generate(&self, count: usize, generate: impl FnOnce(&[f32]) -> Vec<f32>) -> Vec<Vec<f32>> {
         let mut maps = generate(&self.latents(count));
-        self.transform.inverse(&mut maps);
-        maps
+        self.transforms.inverse(&mut maps);
+        apart(&maps, self.transforms.len())
     }
 
-    fn count(&self) -> usize {
-        self.validation.len() / (self.side * self.side)
+    /// The number of maps whose channels are `maps`.
+    fn count(&self, maps: &[Vec<f32>]) -> usize {
+        maps[0].len() / (self.side * self.side)
     }
 
     /// As many generated maps as there are validation maps, against these.
@@ -96,11 +101,13 @@ impl Judge {
         &self,
         generate: impl FnOnce(&[f32]) -> Vec<f32>,
     ) -> Result<Agreement, StatsError> {
-        let maps = self.generate(self.count(), generate);
-        self.reference.compare(&maps)
+        let maps = self.generate(self.count(&self.validation), generate);
+        compare(&self.references, &maps)
     }
 
-    /// Draws maps of fixed latent vectors beside real ones.
+    /// Draws maps of fixed latent vectors beside real ones, each channel to a file of its own (see
+    /// [`picture_of_channel`]): channels differ too much in range for common colours. Returns the
+    /// files.
     ///
     /// # Errors
     /// The picture cannot be written.
@@ -109,90 +116,172 @@ impl Judge {
         path: &Path,
         title: &str,
         generate: impl FnOnce(&[f32]) -> Vec<f32>,
-    ) -> Result<(), ReportError> {
-        let maps = self.generate(GRID * GRID, generate);
-        sample_grid(
-            path,
-            &SampleGrid {
-                title,
-                quantity: QUANTITY,
-                style: self.style,
-                side: self.side,
-                rows: GRID,
-                columns: GRID,
-                generated: Panel {
-                    label: "generated",
-                    maps: &maps,
+    ) -> Result<Vec<PathBuf>, ReportError> {
+        let generated = self.generate(GRID * GRID, generate);
+        let channels = generated.len();
+        let mut drawn = Vec::with_capacity(channels);
+        for (channel, (generated, real)) in generated.iter().zip(&self.validation).enumerate() {
+            let picture = picture_of_channel(path, channel, channels);
+            sample_grid(
+                &picture,
+                &SampleGrid {
+                    title,
+                    quantity: &quantity(channel, channels),
+                    style: self.style,
+                    side: self.side,
+                    rows: GRID,
+                    columns: GRID,
+                    generated: Panel {
+                        label: "generated",
+                        maps: generated,
+                    },
+                    real: Panel {
+                        label: "real (validation)",
+                        maps: real,
+                    },
                 },
-                real: Panel {
-                    label: "real (validation)",
-                    maps: &self.validation,
-                },
-            },
-        )
+            )?;
+            drawn.push(picture);
+        }
+        Ok(drawn)
     }
 
-    /// Compares generated maps with the test maps, and draws the comparison to `figure`.
+    /// Compares generated maps with the test maps, and draws the comparison to `figure`, or each
+    /// channel's to a file of its own (see [`picture_of_channel`]).
     ///
     /// # Errors
-    /// A generated pixel that is not finite, or a picture that cannot be written.
+    /// Test maps that cannot be read, a generated pixel that is not finite, or a picture that
+    /// cannot be written.
     pub fn report(
         &self,
         dataset: &Dataset,
         figure: &Path,
         generate: impl FnOnce(&[f32]) -> Vec<f32>,
     ) -> Result<Report, RunError> {
-        let test = dataset.test.physical();
-        let reference = Reference::new(&test, self.side, self.angle_deg)?;
-        let count = test.len() / (self.side * self.side);
+        let channels = dataset.test.channels();
+        let test = apart(&dataset.test.physical()?, channels);
+        let references = references(&test, self.side, self.angle_deg)?;
+        let count = self.count(&test);
         let generated = self.generate(count, generate);
-        let noise = white_noise_like(&test, self.seed)?;
+        let noise: Result<Vec<_>, _> = test
+            .iter()
+            .map(|maps| white_noise_like(maps, self.seed))
+            .collect();
         let report = Report {
             maps: count,
-            generated: reference.compare(&generated)?,
-            real: reference.compare(&self.validation)?,
-            white_noise: reference.compare(&noise)?,
+            generated: compare(&references, &generated)?,
+            real: compare(&references, &self.validation)?,
+            white_noise: compare(&references, &noise?)?,
         };
-        comparison_figure(
-            figure,
-            &Comparison {
-                title: "Generated against test maps",
-                quantity: QUANTITY,
-                side: self.side,
-                angle_deg: self.angle_deg,
-                generated: &generated,
-                real: &test,
-            },
-        )?;
+        for (channel, (generated, real)) in generated.iter().zip(&test).enumerate() {
+            comparison_figure(
+                &picture_of_channel(figure, channel, channels),
+                &Comparison {
+                    title: "Generated against test maps",
+                    quantity: &quantity(channel, channels),
+                    side: self.side,
+                    angle_deg: self.angle_deg,
+                    generated,
+                    real,
+                },
+            )?;
+        }
         Ok(report)
     }
+}
+
+/// Where the picture of one channel goes: `samples.png`, or of several channels
+/// `samples-channel-0.png` and so on.
+pub fn picture_of_channel(path: &Path, channel: usize, channels: usize) -> PathBuf {
+    if channels == 1 {
+        return path.to_owned();
+    }
+    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().display().to_string();
+    let (stem, ending) = (text(path.file_stem()), text(path.extension()));
+    path.with_file_name(format!("{stem}-channel-{channel}.{ending}"))
+}
+
+/// What the maps show: convergence, unless there is more than one thing.
+fn quantity(channel: usize, channels: usize) -> String {
+    match channels {
+        1 => "convergence κ".to_owned(),
+        _ => format!("channel {channel}"),
+    }
+}
+
+/// Maps `[n, S, S, C]` channel by channel.
+fn apart(maps: &[f32], channels: usize) -> Vec<Vec<f32>> {
+    (0..channels)
+        .map(|channel| channel_of(maps, channel, channels))
+        .collect()
+}
+
+fn references(
+    channels: &[Vec<f32>],
+    side: usize,
+    angle_deg: f64,
+) -> Result<Vec<Reference>, StatsError> {
+    let channels = channels.iter();
+    channels
+        .map(|maps| Reference::new(maps, side, angle_deg))
+        .collect()
+}
+
+fn compare(references: &[Reference], maps: &[Vec<f32>]) -> Result<Agreement, StatsError> {
+    let each = references.iter().zip(maps);
+    let each: Result<Vec<_>, _> = each.map(|(real, maps)| real.compare(maps)).collect();
+    Agreement::worst_of(each?).ok_or(StatsError::Empty)
 }
 
 impl Report {
     /// The report as lines for a person.
     pub fn lines(&self) -> Vec<String> {
-        let row = |name: &str, agreement: &Agreement| {
-            let ratios: Vec<String> = agreement
-                .spectrum_ratio
-                .iter()
-                .map(|ratio| format!("{ratio:6.2}"))
-                .collect();
-            format!(
-                "  {name:<26} {:8.4}  {}   {:6.2}",
-                agreement.pixel_ks,
-                ratios.join(" "),
-                agreement.score
-            )
-        };
+        let sets = [
+            ("generated", &self.generated),
+            ("real (validation maps)", &self.real),
+            ("white noise, same mean, rms", &self.white_noise),
+        ];
         let bins = self.generated.spectrum_ratio.len();
         let spectra = format!("P(l) over that of test maps, {bins} log bins");
         let width = (7 * bins).saturating_sub(1);
-        vec![
-            format!("against {} test maps:", self.maps),
-            format!("  {:<26} pixel KS  {spectra:<width$}    score", ""),
-            row("generated", &self.generated),
-            row("real (validation maps)", &self.real),
-            row("white noise, same mean, rms", &self.white_noise),
-        ]
+        let head = |name: &str| format!("  {name:<27} pixel KS  {spectra:<width$}    score");
+        let mut lines = vec![format!("against {} test maps:", self.maps)];
+        let channels = self.generated.channels.len();
+        if channels == 0 {
+            lines.push(head(""));
+            lines.extend(sets.map(|(name, agreement)| row(name, agreement)));
+        }
+        for channel in 0..channels {
+            lines.push(head(&format!("channel {channel}")));
+            lines.extend(sets.map(|(name, agreement)| row(name, &agreement.channels[channel])));
+        }
+        lines
+    }
+}
+
+fn row(name: &str, agreement: &Agreement) -> String {
+    let ratios: Vec<String> = agreement
+        .spectrum_ratio
+        .iter()
+        .map(|ratio| format!("{ratio:6.2}"))
+        .collect();
+    format!(
+        "  {name:<27} {:8.4}  {}   {:6.2}",
+        agreement.pixel_ks,
+        ratios.join(" "),
+        agreement.score
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_of_one_of_several_channels_says_which() {
+        let path = Path::new("runs/a.b/step-1.png");
+        assert_eq!(picture_of_channel(path, 0, 1), path);
+        let second = picture_of_channel(path, 1, 3);
+        assert_eq!(second, Path::new("runs/a.b/step-1-channel-1.png"));
     }
 }

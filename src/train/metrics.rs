@@ -1,6 +1,6 @@
 //! Metrics of a run as JSON Lines: one object a line, each with its `kind` and `step`.
 //!
-//! Lines are flushed one by one, so that a killed run loses at most the line it was writing; a
+//! Lines are written one by one, each whole or not at all unless the program is killed in between; a
 //! resumed run drops what lies beyond its checkpoint, and the file reads as if never interrupted.
 
 use std::fs::{File, OpenOptions};
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::write_atomic;
+use crate::files::{append, write_atomic};
 
-/// A metrics file that cannot be written or read back.
+/// A file of metrics, or of TensorBoard's events, that cannot be written or read back.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}", path.display())]
 pub struct MetricsError {
@@ -36,7 +36,8 @@ struct Line<'a, T> {
 }
 
 #[derive(Deserialize)]
-struct StepOnly {
+struct Key<'a> {
+    kind: &'a str,
     step: u64,
 }
 
@@ -46,21 +47,22 @@ impl MetricsWriter {
     /// # Errors
     /// The file exists, or cannot be made.
     pub fn create(path: &Path) -> Result<Self, MetricsError> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        let file = OpenOptions::new().append(true).create_new(true).open(path);
         Ok(Self {
             file: file.map_err(failed("create", path))?,
             path: path.to_owned(),
         })
     }
 
-    /// Opens the metrics of a run that goes on after `step`: lines of later steps, and a last line
-    /// that was cut short, are dropped first. A missing file is made.
+    /// Opens the metrics of a run that goes on after `step`: lines of later steps, lines of `step`
+    /// whose kind is one of `remade`, and lines that were cut short are dropped first. A missing
+    /// file is made.
     ///
     /// # Errors
     /// The file cannot be read, rewritten or opened.
-    pub fn resume(path: &Path, step: u64) -> Result<Self, MetricsError> {
+    pub fn resume(path: &Path, step: u64, remade: &[&str]) -> Result<Self, MetricsError> {
         match File::open(path) {
-            Ok(old) => keep_up_to(old, path, step).map_err(failed("rewrite", path))?,
+            Ok(old) => keep_up_to(old, path, step, remade).map_err(failed("rewrite", path))?,
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(failed("read", path)(error)),
         }
@@ -87,13 +89,21 @@ impl MetricsWriter {
             .map_err(io::Error::from)
             .and_then(|mut line| {
                 line.push(b'\n');
-                self.file.write_all(&line)
+                append(&mut self.file, &line)
             });
         written.map_err(failed("write", &self.path))
     }
+
+    /// Waits until all lines are on the disk: a checkpoint must not outlive the metrics before it.
+    ///
+    /// # Errors
+    /// A failure to write.
+    pub fn sync(&self) -> Result<(), MetricsError> {
+        self.file.sync_data().map_err(failed("write", &self.path))
+    }
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MetricsError {
+pub(super) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MetricsError {
     move |source| MetricsError {
         action,
         path: path.to_owned(),
@@ -101,13 +111,15 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Metric
     }
 }
 
-fn keep_up_to(old: File, path: &Path, step: u64) -> io::Result<()> {
+fn keep_up_to(old: File, path: &Path, step: u64, remade: &[&str]) -> io::Result<()> {
     let mut old = BufReader::new(old);
     write_atomic(path, |new| {
         let mut line = Vec::new();
         while old.read_until(b'\n', &mut line)? > 0 {
-            let parsed = serde_json::from_slice::<StepOnly>(&line);
-            if line.ends_with(b"\n") && parsed.is_ok_and(|parsed| parsed.step <= step) {
+            let keep = serde_json::from_slice::<Key>(&line).is_ok_and(|key| {
+                key.step < step || (key.step == step && !remade.contains(&key.kind))
+            });
+            if line.ends_with(b"\n") && keep {
                 new.write_all(&line)?;
             }
             line.clear();
@@ -163,7 +175,7 @@ mod tests {
     fn a_resumed_file_reads_as_if_never_interrupted() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("metrics.jsonl");
-        let mut writer = MetricsWriter::resume(&path, 0).unwrap();
+        let mut writer = MetricsWriter::resume(&path, 0, &[]).unwrap();
         for step in 1..=5 {
             write(&mut writer, step, 0.25);
         }
@@ -172,11 +184,17 @@ mod tests {
             .file
             .write_all(b"{\"kind\":\"train\",\"step\":3")
             .unwrap();
-        let mut writer = MetricsWriter::resume(&path, 3).unwrap();
+        let mut writer = MetricsWriter::resume(&path, 3, &["test"]).unwrap();
         assert_eq!(lines(&path).len(), 3);
         for step in 4..=5 {
             write(&mut writer, step, 0.25);
         }
         assert_eq!(std::fs::read(&path).unwrap(), whole);
+        MetricsWriter::resume(&path, 5, &["train"]).unwrap();
+        assert_eq!(
+            lines(&path).len(),
+            4,
+            "the last step's line is to be made again"
+        );
     }
 }

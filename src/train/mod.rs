@@ -5,11 +5,20 @@ mod config;
 mod convention;
 mod dataset;
 mod directory;
+#[cfg(test)]
+mod directory_tests;
+mod error;
+mod events;
+mod journal;
 mod judge;
+mod lock;
 mod metrics;
+mod offer;
 mod progress;
+mod recovery;
 pub mod resolve;
 mod restore;
+mod rollback;
 mod run;
 mod sampler;
 mod signals;
@@ -18,21 +27,27 @@ mod step;
 mod step_tests;
 mod trainer;
 mod validate;
+mod watch;
+#[cfg(test)]
+mod watch_tests;
 
 pub use crate::backend::{AdamConfig, EpsilonForm, FlipUnit, LabelFlip};
 pub use config::{
-    Config, ConfigError, DataConfig, DeviceChoice, Precision, RunConfig, TransformChoice,
-    default_convention,
+    Config, ConfigError, DataConfig, DeviceChoice, OnDivergence, Precision, RunConfig,
+    TransformChoice, default_convention,
 };
 pub use convention::{Convention, Schedule, Segment, StepConfig, UpdateOrder};
-pub use dataset::{DataDescription, Dataset, DatasetError};
-pub use directory::{Best, Choice, DirectoryError, Located, RunDirectory, locate};
+pub use dataset::{DataDescription, Dataset, DatasetError, OpeningWork};
+pub use directory::{Best, Choice, DirectoryError, Keep, Located, RunDirectory, locate};
 pub use judge::{Judge, Report};
-pub use metrics::{MetricsError, MetricsWriter};
+pub use lock::RunLock;
+pub use metrics::MetricsError;
 pub use progress::{Progress, duration};
+pub use recovery::{Recovery, Rollback};
 pub use restore::{Checkpoint, CheckpointFile, TrainedNetwork, Weights};
-pub use run::{Outcome, Run, RunError, transform_of};
+pub use run::{Outcome, Run, RunError, Start, provenance_of, transform_of};
 pub use sampler::{LoadedGenerator, Sampler, latents};
 pub use signals::Stop;
 pub use step::{Options, Players, StepProgram};
 pub use trainer::{Losses, Trainer};
+pub use watch::WatchState;

@@ -71,6 +71,15 @@ impl Progress {
         }
     }
 
+    /// Shows that the run went back to `step`.
+    pub fn jump(&mut self, step: u64) {
+        self.speed = Speed::default();
+        self.speed.record(Instant::now(), step);
+        if let Display::Bar(bar) = &self.display {
+            bar.set_position(step);
+        }
+    }
+
     /// Real maps per second over the last seconds, if two steps are done.
     pub fn maps_per_second(&self) -> Option<f64> {
         Some(self.speed.steps_per_second()? * self.batch as f64)

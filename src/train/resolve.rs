@@ -10,7 +10,7 @@ use crate::model::Preset;
 
 /// Fields that may differ when a run is resumed: none of them changes what a step computes, save
 /// the device, whose arithmetic may differ in the last bits.
-const FREE_ON_RESUME: [&str; 9] = [
+const FREE_ON_RESUME: [&str; 14] = [
     "run.steps",
     "run.epochs",
     "run.device",
@@ -19,7 +19,12 @@ const FREE_ON_RESUME: [&str; 9] = [
     "run.picture_style",
     "run.checkpoint_every",
     "run.keep",
+    "run.keep_every",
+    "run.on_divergence",
+    "run.watch",
+    "run.tensorboard",
     "run.validation_every",
+    "data.check",
 ];
 
 /// The configuration of a new run before the command line's other flags: the defaults of `preset`
@@ -189,7 +194,7 @@ mod tests {
             for convention in [None, Some(Convention::Paper), Some(Convention::Torch)] {
                 let mut config = Config::of_preset(preset, convention);
                 config.data.paths = vec!["maps/a file.npy".into()];
-                config.data.side_deg = Some(12f64.sqrt() / 4.0);
+                config.data.angle_deg = Some(12f64.sqrt());
                 config.validate().unwrap();
                 let text = config.to_toml().unwrap();
                 assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
@@ -257,7 +262,7 @@ mod tests {
         let message = check_resumable(&run, &asked).unwrap_err().to_string();
         assert!(message.contains("architecture.latent"), "{message}");
         let mut asked = run.clone();
-        asked.data.side_deg = Some(1.0);
+        asked.data.angle_deg = Some(1.0);
         assert!(check_resumable(&run, &asked).is_err());
     }
 

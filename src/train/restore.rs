@@ -8,7 +8,11 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde::de::DeserializeOwned;
 
-use super::checkpoint::{AdamSteps, CHUNK, CheckpointError, Description, FORMAT, FORMAT_VERSION};
+use super::checkpoint::{
+    AdamSteps, CHUNK, CheckpointError, DIGEST_KEY, Description, FORMAT, FORMAT_VERSION, NO_DIGEST,
+    VERSION_WITHOUT_DIGEST, digest_place,
+};
+use super::recovery::Recovery;
 use crate::model::{Network, Parameter, discriminator, generator};
 
 /// Headers beyond this are not believed; ours have some 20 kB.
@@ -55,11 +59,11 @@ pub struct CheckpointFile {
 }
 
 impl CheckpointFile {
-    /// Opens a checkpoint and reads its header.
+    /// Opens a checkpoint, compares the whole file with its digest and reads its header.
     ///
     /// # Errors
-    /// No such file, no safetensors file, one that is cut short, not ours, of another format, or
-    /// with a description that cannot be read.
+    /// No such file, no safetensors file, one that is cut short, damaged, not ours, of another
+    /// format, or with a description that cannot be read.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Io {
             action: "read",
@@ -107,6 +111,7 @@ impl CheckpointFile {
                 found,
             });
         }
+        verify(path, &mut file, &header, &metadata)?;
         let description = describe(path, &metadata)?;
         Ok(Self {
             path: path.to_owned(),
@@ -254,6 +259,48 @@ impl CheckpointFile {
     }
 }
 
+/// Compares the file with the digest in its header; `file` stands where tensor data begin. A file
+/// without a digest passes if it is of the version that had none.
+fn verify(
+    path: &Path,
+    file: &mut File,
+    header: &[u8],
+    metadata: &Metadata,
+) -> Result<(), CheckpointError> {
+    let strings = metadata.metadata().as_ref();
+    let get = |key: &str| strings.and_then(|strings| strings.get(key));
+    let damaged = |reason| CheckpointError::Damaged {
+        path: path.to_owned(),
+        reason,
+    };
+    let Some(digest) = get(DIGEST_KEY) else {
+        let ours = get("format").is_some_and(|format| format == FORMAT);
+        let needed = get("format_version").is_some_and(|version| version == FORMAT_VERSION);
+        return match ours && needed {
+            true => Err(damaged("its checksum is missing")),
+            false => Ok(()),
+        };
+    };
+    let differs = "its contents do not match its checksum";
+    let place = digest_place(header, digest).ok_or_else(|| damaged(differs))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(header.len() as u64).to_le_bytes());
+    hasher.update(&header[..place]);
+    hasher.update(NO_DIGEST.as_bytes());
+    hasher.update(&header[place + digest.len()..]);
+    hasher
+        .update_reader(file)
+        .map_err(|source| CheckpointError::Io {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        })?;
+    match hasher.finalize().to_hex().as_str() == digest {
+        true => Ok(()),
+        false => Err(damaged(differs)),
+    }
+}
+
 fn describe(path: &Path, metadata: &Metadata) -> Result<Description, CheckpointError> {
     let strings = metadata.metadata().as_ref();
     let get = |key: &str| strings.and_then(|strings| strings.get(key));
@@ -269,7 +316,7 @@ fn describe(path: &Path, metadata: &Metadata) -> Result<Description, CheckpointE
     };
     let needed = |key| get(key).ok_or_else(|| odd(key, "is missing".to_owned()));
     let version = needed("format_version")?;
-    if version != FORMAT_VERSION {
+    if ![FORMAT_VERSION, VERSION_WITHOUT_DIGEST].contains(&version.as_str()) {
         return Err(CheckpointError::Version {
             path: path.to_owned(),
             found: version.clone(),
@@ -287,6 +334,10 @@ fn describe(path: &Path, metadata: &Metadata) -> Result<Description, CheckpointE
         .validate()
         .map_err(|error| odd("architecture", format!("cannot be built: {error}")))?;
     let adam_t: AdamSteps = parse(needed("adam_t")?).map_err(|reason| odd("adam_t", reason))?;
+    let recovery = match version == VERSION_WITHOUT_DIGEST {
+        true => Recovery::default(),
+        false => parse(needed("recovery")?).map_err(|reason| odd("recovery", reason))?,
+    };
     Ok(Description {
         architecture,
         transform: json("transform")?,
@@ -295,5 +346,6 @@ fn describe(path: &Path, metadata: &Metadata) -> Result<Description, CheckpointE
         adam_t,
         selection: json("selection")?,
         data: json("data")?,
+        recovery,
     })
 }

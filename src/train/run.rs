@@ -3,130 +3,132 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 
+use super::OnDivergence;
 use super::checkpoint::{AdamSteps, CheckpointError, Description};
-use super::config::{Config, ConfigError};
-use super::dataset::{Dataset, DatasetError};
-use super::directory::{DirectoryError, RunDirectory, locate};
+use super::config::Config;
+use super::dataset::{Dataset, OpeningWork};
+use super::directory::{DirectoryError, Keep, RunDirectory};
+pub use super::error::RunError;
+use super::journal::Journal;
 use super::judge::{Judge, Report};
-use super::metrics::{MetricsError, MetricsWriter};
+use super::lock::RunLock;
+use super::offer::is_reported;
 use super::progress::Progress;
-use super::restore::{Checkpoint, CheckpointFile};
-use super::sampler::LoadedGenerator;
+use super::recovery::Recovery;
+use super::restore::Checkpoint;
+use super::rollback::{newest_undamaged, resume_journal};
 use super::signals::Stop;
 use super::trainer::{Losses, Trainer};
-use crate::backend::{Backend, BackendError};
-use crate::data::{DataError, Transform};
+use super::watch::{Spread, Trouble};
+use crate::backend::Backend;
+use crate::data::{DataError, Provenance, Transforms};
 use crate::files::write_atomic;
-use crate::report::ReportError;
-use crate::stats::{Agreement, StatsError};
+use crate::stats::Agreement;
 
-/// A run that cannot begin or go on. What was saved before is safe.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-    #[error(transparent)]
-    Data(#[from] DataError),
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    #[error(transparent)]
-    Metrics(#[from] MetricsError),
-    #[error(transparent)]
-    Report(#[from] ReportError),
-    #[error(transparent)]
-    Stats(#[from] StatsError),
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        source: std::io::Error,
-    },
-    #[error("the checkpoint's {what} cannot be read: {source}")]
-    Metadata {
-        what: &'static str,
-        source: serde_json::Error,
-    },
-    #[error(
-        "training diverged at step {step}: the losses are {d_loss} (discriminator) and {g_loss} \
-         (generator). {saved} A lower learning rate may help"
-    )]
-    Diverged {
-        step: u64,
-        d_loss: f64,
-        g_loss: f64,
-        saved: String,
-    },
-    #[error(
-        "the run in {} is at step {step} of {total} already; give a larger --steps or --epochs to \
-         go on",
-        root.display()
-    )]
-    Finished {
-        root: PathBuf,
-        step: u64,
-        total: u64,
-    },
-}
-
-/// A run about to begin or to go on.
+/// A run about to begin or to go on. It holds its directory.
 pub struct Run {
     pub config: Config,
     pub directory: RunDirectory,
-    /// The newest checkpoint of a run that goes on.
+    /// The newest undamaged checkpoint of a run that goes on.
     pub checkpoint: Option<Checkpoint>,
     pub dataset: Dataset,
     resumed: bool,
+    _lock: RunLock,
+}
+
+/// Where a run begins.
+#[derive(Debug)]
+pub enum Start {
+    /// Anew, in the directory that [`RunDirectory::choose`] finds for `out` and the configuration's
+    /// name.
+    New { out: Option<PathBuf> },
+    /// From the last checkpoint of a run.
+    Resume(RunDirectory),
 }
 
 /// How a run ended.
 #[derive(Debug)]
 pub enum Outcome {
     /// All steps were made; the report is about the checkpoint that is offered.
-    Finished { offered: PathBuf, report: Report },
+    Finished {
+        offered: PathBuf,
+        report: Box<Report>,
+    },
     /// A signal asked for a stop; the state is saved.
     Stopped { signal: &'static str, step: u64 },
 }
 
 impl Run {
-    /// Opens the maps. Nothing is written but the cache of synthetic maps.
+    /// Opens the maps and takes the run's directory. Nothing else is written but the cache of
+    /// synthetic maps. `tell` gets what the user must not overlook.
     ///
     /// # Errors
-    /// A checkpoint or maps that cannot be read.
+    /// A checkpoint or maps that cannot be read, or a directory that holds another run or belongs to
+    /// another process.
     pub fn open(
         config: Config,
-        directory: RunDirectory,
-        resumed: bool,
-        progress: &dyn Fn(usize, usize),
+        start: Start,
+        progress: &dyn Fn(OpeningWork, usize, usize),
+        tell: &dyn Fn(&str),
     ) -> Result<Self, RunError> {
-        let checkpoint = match resumed {
-            true => match directory.last() {
-                Ok((_, path)) => Some(CheckpointFile::open(&path)?.read_all()?),
-                // It was ended before its first checkpoint: it begins again.
-                Err(DirectoryError::Empty(_)) => None,
-                Err(error) => return Err(error.into()),
-            },
-            false => None,
+        let held = match start {
+            Start::New { out } => {
+                // Said at once if it is taken; it is claimed only when the maps are known to be good.
+                RunDirectory::choose(out.as_deref(), &config.name)?;
+                Err(out)
+            }
+            Start::Resume(directory) => {
+                let lock = directory.lock()?;
+                Ok((directory, lock))
+            }
+        };
+        let resumed = held.is_ok();
+        let checkpoint = match &held {
+            // Without any checkpoint it was ended before its first one: it begins again.
+            Ok((directory, _)) => newest_undamaged(directory, u64::MAX, tell)?,
+            Err(_) => None,
         };
         let described = checkpoint
             .as_ref()
             .map(|checkpoint| &checkpoint.description);
         let fitted = described.map(transform_of).transpose()?;
         let dataset = Dataset::open(&config, fitted, progress)?;
-        Ok(Self {
+        let (directory, lock) =
+            held.or_else(|out| RunDirectory::claim(out.as_deref(), &config.name))?;
+        if !lock.is_kept {
+            tell(&format!(
+                "warning: the file system of {} keeps no locks; make sure that no other training uses \
+                 this directory",
+                directory.root().display()
+            ));
+        }
+        let run = Self {
             config,
             directory,
             checkpoint,
             dataset,
             resumed,
-        })
+            _lock: lock,
+        };
+        if let Some(checkpoint) = &run.checkpoint {
+            run.check_fits(checkpoint)?;
+        }
+        Ok(run)
+    }
+
+    /// Checks that the networks of `checkpoint` are those of the configuration.
+    pub(super) fn check_fits(&self, checkpoint: &Checkpoint) -> Result<(), RunError> {
+        let description = &checkpoint.description;
+        match description.architecture == self.config.architecture {
+            true => Ok(()),
+            false => Err(RunError::OtherNetworks {
+                root: self.directory.root().to_owned(),
+                step: description.step,
+            }),
+        }
     }
 
     /// Steps of an epoch.
@@ -150,7 +152,7 @@ impl Run {
             Some(checkpoint) => Trainer::resume(backend(), &self.config, checkpoint)?,
         };
         let (step, root) = (trainer.step(), self.directory.root());
-        if step > total || (step == total && self.is_reported(step)) {
+        if step > total || (step == total && is_reported(&self.directory, step)) {
             let root = root.to_owned();
             return Err(RunError::Finished { root, step, total });
         }
@@ -164,10 +166,20 @@ impl Run {
                 source,
             }
         })?;
-        let metrics = match self.resumed {
-            false => MetricsWriter::create(&self.directory.metrics())?,
-            true => MetricsWriter::resume(&self.directory.metrics(), step)?,
+        self.dataset
+            .split
+            .keep(&self.directory.root().join("split.json"))?;
+        let described = self.checkpoint.as_ref().map(|c| &c.description);
+        let recovery = described.map_or_else(Recovery::default, |d| d.recovery.clone());
+        let journal = match self.resumed {
+            false => Journal::create(&self.directory, self.config.run.tensorboard)?,
+            true => {
+                // At its last step a run has its report to make, again if it was cut short.
+                let remade: &[&str] = if step == total { &["test"] } else { &[] };
+                resume_journal(&self, &recovery, step, remade)?
+            }
         };
+        self.directory.forget_best_after(step)?;
         let latent = self.config.architecture.latent;
         let run = &self.config.run;
         let best = self.best(step)?;
@@ -176,9 +188,11 @@ impl Run {
             progress: Progress::new(step, total, self.config.run.batch),
             best_score: best.unwrap_or(f64::INFINITY),
             selection: None,
-            saved: (step > 0).then_some(step),
+            saved: self.checkpoint.as_ref().map(|_| step),
+            real_spread: self.real_spread()?,
             trainer,
-            metrics,
+            journal,
+            recovery,
             total,
             config_text,
             run: &self,
@@ -192,12 +206,13 @@ impl Run {
         training.offer(backend())
     }
 
-    /// Whether the report of a run that ended at `step` was written: it may have been killed in
-    /// between.
-    fn is_reported(&self, step: u64) -> bool {
-        let summary = std::fs::read(self.directory.root().join("summary.json"));
-        let summary = summary.ok().map(|bytes| serde_json::from_slice(&bytes));
-        matches!(summary, Some(Ok(Reported { steps })) if steps == step)
+    /// How much the validation maps vary, in the generator's range.
+    fn real_spread(&self) -> Result<Spread, RunError> {
+        let validation = &self.dataset.validation;
+        let map_len = validation.map_len();
+        let mut maps = vec![0.0; validation.len() * map_len];
+        validation.fill_transformed(0..validation.len(), &mut maps)?;
+        Ok(Spread::of(&maps, map_len))
     }
 
     /// The best score up to `step`. The newest checkpoint is marked now if it is the best and the
@@ -217,11 +232,11 @@ impl Run {
     }
 }
 
-/// The fitted transform of a checkpoint.
+/// The fitted transforms of a checkpoint.
 ///
 /// # Errors
 /// A description that is not a transform.
-pub fn transform_of(description: &Description) -> Result<Transform, RunError> {
+pub fn transform_of(description: &Description) -> Result<Transforms, RunError> {
     let value = description.transform.clone();
     serde_json::from_value(value).map_err(|source| RunError::Metadata {
         what: "transform",
@@ -229,20 +244,39 @@ pub fn transform_of(description: &Description) -> Result<Transform, RunError> {
     })
 }
 
+/// What a checkpoint tells of the maps that its generator makes.
+///
+/// # Errors
+/// A description of something else.
+pub fn provenance_of(description: &Description) -> Result<Provenance, RunError> {
+    // Before 2026-11-23 the side alone was kept, beside the other fields of the data.
+    let data = &description.data;
+    let value = data.get("provenance").unwrap_or(data).clone();
+    let known: Result<Option<Provenance>, _> = serde_json::from_value(value);
+    known
+        .map(Option::unwrap_or_default)
+        .map_err(|source| RunError::Metadata {
+            what: "data",
+            source,
+        })
+}
+
 /// A run in its loop.
-struct Training<'a, B> {
-    run: &'a Run,
-    trainer: Trainer<B>,
-    judge: Judge,
-    metrics: MetricsWriter,
-    progress: Progress,
+pub(super) struct Training<'a, B> {
+    pub(super) run: &'a Run,
+    pub(super) trainer: Trainer<B>,
+    pub(super) judge: Judge,
+    pub(super) journal: Journal,
+    pub(super) progress: Progress,
+    pub(super) recovery: Recovery,
+    real_spread: Spread,
     total: u64,
     config_text: String,
-    best_score: f64,
+    pub(super) best_score: f64,
     /// The agreement at the current step, if it was validated.
-    selection: Option<(u64, Agreement)>,
+    pub(super) selection: Option<(u64, Value)>,
     /// The step of the newest checkpoint.
-    saved: Option<u64>,
+    pub(super) saved: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -250,38 +284,56 @@ struct TrainLine {
     epoch: f64,
     #[serde(flatten)]
     losses: Losses,
+    generator_rate: f64,
+    discriminator_rate: f64,
     maps_per_second: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct ValidationLine<'a> {
+    #[serde(flatten)]
+    agreement: &'a Agreement,
+    /// Variance across generated maps, as a share of that of real maps.
+    variance_share: f64,
 }
 
 impl<B: Backend> Training<'_, B> {
     /// Steps until the end, or until a signal, whose name is returned.
     fn loop_to_end(&mut self, stop: &Stop) -> Result<Option<&'static str>, RunError> {
         let per_epoch = self.run.steps_per_epoch();
-        let batch = self.run.config.run.batch;
-        let training = &self.run.dataset.training;
-        let map_len = training.map_size() * training.map_size();
-        let mut maps = vec![0.0; batch * map_len];
+        let mut batches = self.run.dataset.batches(&self.run.config)?;
         while self.trainer.step() < self.total {
             if let Some(signal) = stop.requested() {
                 self.save()?;
                 return Ok(Some(signal));
             }
             let done = self.trainer.step();
-            let (epoch, within) = (done / per_epoch, done % per_epoch);
-            let rows = training.rows(within as usize, batch);
-            let real = &mut maps[..rows.len() * map_len];
-            training.fill(epoch, rows, real);
+            let real = match batches.next(done) {
+                Ok(real) => real,
+                Err(source) => return Err(self.undrawn(source)?),
+            };
             let epochs = done as f64 / per_epoch as f64;
+            let rates = self.trainer.rates(epochs);
             let losses = self.trainer.train(real, epochs)?;
-            self.after_step(&losses, (done + 1) as f64 / per_epoch as f64)?;
+            let epoch = (done + 1) as f64 / per_epoch as f64;
+            if let Some(trouble) = self.after_step(&losses, rates, epoch)? {
+                self.recover(&trouble)?;
+            }
         }
         Ok(None)
     }
 
-    fn after_step(&mut self, losses: &Losses, epoch: f64) -> Result<(), RunError> {
+    /// Writes what is due. The checkpoint comes last: where it is, the rest of its step is as well.
+    fn after_step(
+        &mut self,
+        losses: &Losses,
+        [generator_rate, discriminator_rate]: [f64; 2],
+        epoch: f64,
+    ) -> Result<Option<Trouble>, RunError> {
         let step = self.trainer.step();
-        if !losses.are_finite() {
-            return Err(self.diverged(losses));
+        let trouble = self.recovery.watch.losses(step, losses);
+        if let Some(trouble) = trouble.filter(|trouble| self.counts(trouble)) {
+            return Ok(Some(trouble));
         }
         self.progress.update(step, losses.d_loss, losses.g_loss);
         let run = &self.run.config.run;
@@ -291,49 +343,93 @@ impl<B: Backend> Training<'_, B> {
             let line = TrainLine {
                 epoch,
                 losses: *losses,
+                generator_rate,
+                discriminator_rate,
                 maps_per_second: self.progress.maps_per_second(),
             };
-            self.metrics.write("train", step, &line)?;
-        }
-        if due(run.validation_every) {
-            self.validate()?;
+            self.journal.write("train", step, &line)?;
         }
         if due(run.sample_every) {
-            let path = self
-                .run
-                .directory
-                .samples()
-                .join(format!("step-{step:08}.png"));
-            let title = format!("step {step}");
-            let trainer = &mut self.trainer;
-            self.judge
-                .draw_samples(&path, &title, |latents| trainer.sample(latents))?;
+            self.draw_samples()?;
         }
-        if due(run.checkpoint_every) {
-            self.save()?;
+        let mut better = None;
+        if due(run.validation_every) {
+            match self.validate()? {
+                Ok(score) => better = (score < self.best_score).then_some(score),
+                Err(trouble) => return Ok(Some(trouble)),
+            }
+        }
+        if due(run.checkpoint_every) || better.is_some() {
+            match self.save() {
+                Err(RunError::Checkpoint(CheckpointError::NotFinite { name, .. })) => {
+                    return Ok(Some(Trouble::NotFiniteState { tensor: name }));
+                }
+                saved => saved?,
+            }
+        }
+        if let Some(score) = better {
+            self.best_score = score;
+            self.run.directory.set_best(step, score)?;
+        }
+        Ok(None)
+    }
+
+    /// Saves what was trained before the maps of the next step turned out to be unusable.
+    fn undrawn(&mut self, source: DataError) -> Result<RunError, RunError> {
+        let step = self.trainer.step();
+        if step == 0 {
+            return Ok(source.into());
+        }
+        self.save()?;
+        let root = self.run.directory.root().to_owned();
+        Ok(RunError::Undrawn { step, root, source })
+    }
+
+    /// Whether `trouble` is one, as the run is configured.
+    fn counts(&self, trouble: &Trouble) -> bool {
+        self.run.config.run.watch || trouble.is_certain()
+    }
+
+    fn draw_samples(&mut self) -> Result<(), RunError> {
+        let step = self.trainer.step();
+        let samples = self.run.directory.samples();
+        let path = samples.join(format!("step-{step:08}.png"));
+        let title = format!("step {step}");
+        let trainer = &mut self.trainer;
+        let drawn = self
+            .judge
+            .draw_samples(&path, &title, |latents| trainer.sample(latents))?;
+        for (channel, picture) in drawn.iter().enumerate() {
+            let tag = match drawn.len() {
+                1 => "samples".to_owned(),
+                _ => format!("samples, channel {channel}"),
+            };
+            self.journal.picture(step, &tag, picture)?;
         }
         Ok(())
     }
 
-    fn diverged(&self, losses: &Losses) -> RunError {
-        let saved = match self.saved {
-            Some(step) => format!("The checkpoint of step {step} is intact."),
-            None => "No checkpoint had been written.".to_owned(),
-        };
-        RunError::Diverged {
-            step: self.trainer.step(),
-            d_loss: losses.d_loss,
-            g_loss: losses.g_loss,
-            saved,
-        }
-    }
-
-    /// Scores the averaged generator on validation maps; the best so far is kept as a checkpoint.
-    fn validate(&mut self) -> Result<(), RunError> {
+    /// The score of the averaged generator on validation maps, or what is wrong with its maps.
+    fn validate(&mut self) -> Result<Result<f64, Trouble>, RunError> {
         let step = self.trainer.step();
         let trainer = &mut self.trainer;
-        let agreement = self.judge.validate(|latents| trainer.sample(latents))?;
-        self.metrics.write("validation", step, &agreement)?;
+        let map_len = self.run.dataset.validation.map_len();
+        let mut spread = self.real_spread;
+        let agreement = self.judge.validate(|latents| {
+            let maps = trainer.sample(latents);
+            spread = Spread::of(&maps, map_len);
+            maps
+        });
+        let trouble = self.recovery.watch.maps(step, &spread, &self.real_spread);
+        if let Some(trouble) = trouble.filter(|trouble| self.counts(trouble)) {
+            return Ok(Err(trouble));
+        }
+        let agreement = agreement?;
+        let line = ValidationLine {
+            agreement: &agreement,
+            variance_share: spread.across / self.real_spread.across,
+        };
+        self.journal.write("validation", step, &line)?;
         let better = agreement.score < self.best_score;
         self.progress.say(&format!(
             "step {step}: validation score {:.2} (pixel KS {:.3}, P(l) within a factor {:.2}){}",
@@ -342,99 +438,55 @@ impl<B: Backend> Training<'_, B> {
             agreement.worst_spectrum_factor,
             if better { ", the best so far" } else { "" },
         ));
-        let score = agreement.score;
-        self.selection = Some((step, agreement));
-        if better {
-            self.best_score = score;
-            self.save()?;
-            self.run.directory.set_best(step, score)?;
+        self.selection = Some((step, json(&agreement)));
+        Ok(Ok(agreement.score))
+    }
+
+    /// Writes the checkpoint of this step, unless it is written already, and deletes old ones.
+    fn save(&mut self) -> Result<(), RunError> {
+        if self.saved != Some(self.trainer.step()) {
+            self.store_checkpoint()?;
+            self.prune()?;
         }
         Ok(())
     }
 
-    /// Writes the checkpoint of this step, unless it is written already.
-    fn save(&mut self) -> Result<(), RunError> {
+    fn prune(&self) -> Result<(), DirectoryError> {
+        let run = &self.run.config.run;
+        let way_back = match run.on_divergence {
+            OnDivergence::Rollback => self.recovery.watch.way_back(self.trainer.step()),
+            OnDivergence::Stop => 0,
+        };
+        self.run.directory.prune(&Keep {
+            newest: run.keep,
+            every: run.keep_every,
+            way_back,
+        })
+    }
+
+    /// Writes the checkpoint of this step.
+    pub(super) fn store_checkpoint(&mut self) -> Result<(), RunError> {
         let step = self.trainer.step();
-        if self.saved == Some(step) {
-            return Ok(());
-        }
         let path = self.run.directory.checkpoint(step);
         let selection = self.selection.as_ref().filter(|(at, _)| *at == step);
-        let json = |value: Result<serde_json::Value, serde_json::Error>| {
-            value.unwrap_or(serde_json::Value::Null)
-        };
         let dataset = &self.run.dataset;
         let describe = |step: u64, adam_t: AdamSteps| Description {
             architecture: self.run.config.architecture.clone(),
-            transform: json(serde_json::to_value(dataset.training.transform())),
+            transform: json(dataset.training.transforms()),
             config: self.config_text.clone(),
             step,
             adam_t,
-            selection: json(serde_json::to_value(
-                selection.map(|(_, agreement)| agreement),
-            )),
-            data: json(serde_json::to_value(&dataset.description)),
+            selection: selection.map_or(Value::Null, |(_, agreement)| agreement.clone()),
+            data: json(&dataset.description),
+            recovery: self.recovery.clone(),
         };
+        self.journal.sync()?;
         self.trainer.save(&path, describe)?;
         self.saved = Some(step);
-        self.run.directory.prune(self.run.config.run.keep)?;
         Ok(())
     }
-
-    /// The checkpoint that the run offers, its pictures and its report on the test maps.
-    fn offer(mut self, backend: B) -> Result<Outcome, RunError> {
-        let located = locate(self.run.directory.root())?;
-        let mut file = CheckpointFile::open(&located.path)?;
-        let step = file.description().step;
-        let weights = file.generator_ema()?;
-        let architecture = &self.run.config.architecture;
-        let batch = self.run.config.run.batch;
-        let mut loaded = LoadedGenerator::new(backend, architecture, &weights, batch)?;
-        let mut generate = |latents: &[f32]| loaded.sampler.run_all(&mut loaded.backend, latents);
-        let root = self.run.directory.root();
-        let title = format!("the generator of step {step}, chosen on validation maps");
-        let grid = root.join("samples.png");
-        self.judge.draw_samples(&grid, &title, &mut generate)?;
-        let figure = root.join("comparison.png");
-        let report = self
-            .judge
-            .report(&self.run.dataset, &figure, &mut generate)?;
-        let path = root.join("summary.json");
-        let summary = Summary {
-            checkpoint: located.path.display().to_string(),
-            step,
-            steps: self.trainer.step(),
-            test: &report,
-        };
-        write_atomic(&path, |file| {
-            serde_json::to_writer_pretty(&mut *file, &summary)?;
-            writeln!(file)
-        })
-        .map_err(|source| RunError::Io {
-            action: "write",
-            path,
-            source,
-        })?;
-        self.metrics.write("test", self.trainer.step(), &report)?;
-        Ok(Outcome::Finished {
-            offered: located.path,
-            report,
-        })
-    }
 }
 
-#[derive(Serialize)]
-struct Summary<'a> {
-    checkpoint: String,
-    /// Of the checkpoint.
-    step: u64,
-    /// Of the run.
-    steps: u64,
-    test: &'a Report,
-}
-
-/// What of a summary tells how far the run was.
-#[derive(Deserialize)]
-struct Reported {
-    steps: u64,
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
 }

@@ -45,6 +45,8 @@ pub struct Trainer<B> {
     seed: u64,
     average_decay: f64,
     step_config: super::StepConfig,
+    /// What the configured learning rates are multiplied with.
+    rate_factor: f64,
 }
 
 impl<B: Backend> Trainer<B> {
@@ -54,27 +56,7 @@ impl<B: Backend> Trainer<B> {
     /// Not enough memory.
     pub fn new(backend: B, config: &Config) -> Result<Self, BackendError> {
         let mut trainer = Self::empty(backend, config)?;
-        let Players {
-            generator,
-            discriminator,
-            generator_memory,
-            discriminator_memory,
-            average_memory,
-            ..
-        } = trainer.players.clone();
-        let start = |network: &Network, which| {
-            let how = config.step.initialisation;
-            let parameters = initial_parameters(network, how, config.run.seed, which);
-            (parameters, initial_running(network))
-        };
-        let g = start(&generator, WhichNetwork::Generator);
-        let d = start(&discriminator, WhichNetwork::Discriminator);
-        trainer.load(&generator_memory, &g.0, &g.1);
-        trainer.load(&average_memory, &g.0, &g.1);
-        trainer.load(&discriminator_memory, &d.0, &d.1);
-        for memory in [generator_memory, discriminator_memory] {
-            trainer.load_moments(&memory, &vec![0.0; memory.first_moment.len], None);
-        }
+        trainer.begin();
         Ok(trainer)
     }
 
@@ -88,23 +70,73 @@ impl<B: Backend> Trainer<B> {
         checkpoint: &Checkpoint,
     ) -> Result<Self, BackendError> {
         let mut trainer = Self::empty(backend, config)?;
+        trainer.restore(checkpoint);
+        Ok(trainer)
+    }
+
+    /// Goes to the initial state, with the configured learning rates.
+    pub fn begin(&mut self) {
+        let Players {
+            generator,
+            discriminator,
+            generator_memory,
+            discriminator_memory,
+            average_memory,
+            ..
+        } = self.players.clone();
+        let (how, seed) = (self.step_config.initialisation, self.seed);
+        let start = |network: &Network, which| {
+            let parameters = initial_parameters(network, how, seed, which);
+            (parameters, initial_running(network))
+        };
+        let g = start(&generator, WhichNetwork::Generator);
+        let d = start(&discriminator, WhichNetwork::Discriminator);
+        self.load(&generator_memory, &g.0, &g.1);
+        self.load(&average_memory, &g.0, &g.1);
+        self.load(&discriminator_memory, &d.0, &d.1);
+        for memory in [generator_memory, discriminator_memory] {
+            self.load_moments(&memory, &vec![0.0; memory.first_moment.len], None);
+        }
+        self.go_on_from(0, 1.0);
+    }
+
+    /// Goes to the state of `checkpoint`, which fits the networks.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) {
         let Players {
             generator_memory,
             discriminator_memory,
             average_memory,
             ..
-        } = trainer.players;
+        } = self.players;
         let mut load = |memory: &NetworkMemory, network: &TrainedNetwork| {
             let weights = &network.weights;
-            trainer.load(memory, &weights.parameters, &weights.running);
-            trainer.load_moments(memory, &network.m, Some(&network.v));
+            self.load(memory, &weights.parameters, &weights.running);
+            self.load_moments(memory, &network.m, Some(&network.v));
         };
         load(&generator_memory, &checkpoint.generator);
         load(&discriminator_memory, &checkpoint.discriminator);
         let average = &checkpoint.generator_ema;
-        trainer.load(&average_memory, &average.parameters, &average.running);
-        trainer.step = checkpoint.description.step;
-        Ok(trainer)
+        self.load(&average_memory, &average.parameters, &average.running);
+        let description = &checkpoint.description;
+        self.go_on_from(description.step, description.recovery.rate_factor());
+    }
+
+    fn go_on_from(&mut self, step: u64, rate_factor: f64) {
+        self.step = step;
+        self.rate_factor = rate_factor;
+        self.calibrated = None;
+    }
+
+    /// From now on the configured learning rates are multiplied with `factor`.
+    pub fn set_rate_factor(&mut self, factor: f64) {
+        self.rate_factor = factor;
+    }
+
+    /// Learning rates of the generator and of the discriminator after `epochs` (with fractions).
+    pub fn rates(&self, epochs: f64) -> [f64; 2] {
+        let config = &self.step_config;
+        [&config.generator_rate, &config.discriminator_rate]
+            .map(|schedule| self.rate_factor * schedule.rate_at(epochs, self.step))
     }
 
     fn empty(mut backend: B, config: &Config) -> Result<Self, BackendError> {
@@ -125,6 +157,7 @@ impl<B: Backend> Trainer<B> {
             seed: config.run.seed,
             average_decay: config.run.ema_decay,
             step_config: config.step.clone(),
+            rate_factor: 1.0,
         };
         trainer.program(config.run.batch)?;
         Ok(trainer)
@@ -171,14 +204,12 @@ impl<B: Backend> Trainer<B> {
         // At first the average follows faster than its decay allows: it would else remember the
         // initial weights for long.
         let done = self.step as f64;
+        let [generator_rate, discriminator_rate] = self.rates(epochs);
         let scalars = StepScalars {
             seed: self.seed,
             step: self.step + 1,
-            generator_rate: self.step_config.generator_rate.rate_at(epochs, self.step),
-            discriminator_rate: self
-                .step_config
-                .discriminator_rate
-                .rate_at(epochs, self.step),
+            generator_rate,
+            discriminator_rate,
             average_decay: self.average_decay.min((1.0 + done) / (10.0 + done)),
         };
         step.program.run(&mut self.backend, &scalars);

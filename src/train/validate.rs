@@ -161,6 +161,16 @@ impl RunConfig {
         let expected = "it must be 1 to 4294967295";
         check(every, "run.log_every", self.log_every, expected)?;
         check(self.keep > 0, "run.keep", self.keep, "it must be 1 or more")?;
+        let written = self.checkpoint_every > 0
+            && self.keep_every.is_multiple_of(self.checkpoint_every)
+            && self.keep_every <= u64::from(u32::MAX);
+        check(
+            self.keep_every == 0 || written,
+            "run.keep_every",
+            self.keep_every,
+            "it must be 0 (none) or a multiple of run.checkpoint_every: only such steps have a \
+             checkpoint to keep",
+        )?;
         check(
             (2..=1_000_000).contains(&self.validation_maps),
             "run.validation_maps",
@@ -178,11 +188,18 @@ impl RunConfig {
 
 impl DataConfig {
     fn validate(&self) -> Result<(), ConfigError> {
+        let crops = self.crops_per_parent.unwrap_or(1);
         check(
-            (1..=1_000_000).contains(&self.crops_per_parent),
+            (1..=1_000_000).contains(&crops),
             "data.crops_per_parent",
-            self.crops_per_parent,
+            crops,
             "it must be 1 to 1000000",
+        )?;
+        check(
+            (1..=1 << 40).contains(&self.scan_pixels),
+            "data.scan_pixels",
+            self.scan_pixels,
+            "it must be 1 to 2^40",
         )?;
         let sum: f64 = self.fractions.iter().sum();
         let each = self.fractions.iter().all(|f| (0.0..=1.0).contains(f));
@@ -192,12 +209,19 @@ impl DataConfig {
             format!("{:?}", self.fractions),
             "it holds the shares for training (above 0), validation and test, which sum to 1",
         )?;
-        let side = self.side_deg.unwrap_or(1.0);
+        let angle = self.angle_deg.unwrap_or(1.0);
         check(
-            side > 0.0 && side <= 180.0,
-            "data.side_deg",
-            side,
+            angle > 0.0 && angle <= 180.0,
+            "data.angle_deg",
+            angle,
             "it must be an angle above 0 and up to 180 degrees",
+        )?;
+        let redshift = self.source_redshift.unwrap_or(1.0);
+        check(
+            redshift > 0.0 && redshift <= 2000.0,
+            "data.source_redshift",
+            redshift,
+            "it must be above 0 and up to 2000",
         )?;
         for path in &self.paths {
             let good = !path.as_os_str().is_empty();

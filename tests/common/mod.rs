@@ -2,6 +2,11 @@
 
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod maps;
+pub mod place;
+#[cfg(target_os = "linux")]
+pub mod tmpfs;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
