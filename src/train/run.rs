@@ -110,9 +110,8 @@ impl Run {
             resumed,
             _lock: lock,
         };
-        match &run.checkpoint {
-            Some(checkpoint) => run.check_fits(checkpoint)?,
-            None => {}
+        if let Some(checkpoint) = &run.checkpoint {
+            run.check_fits(checkpoint)?;
         }
         Ok(run)
     }
