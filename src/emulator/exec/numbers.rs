@@ -161,24 +161,21 @@ pub fn flush(x: f32) -> f32 {
     })
 }
 
-/// The one NaN for all NaNs.
+/// The one NaN for all NaNs. Told by integers: the compiler holds all NaNs of arithmetic for equal
+/// and would drop a choice between them.
 #[inline(always)]
 pub fn canonical(x: f32) -> f32 {
-    if x.is_nan() {
-        f32::from_bits(NAN_F32)
-    } else {
-        x
-    }
+    let bits = x.to_bits();
+    let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
+    f32::from_bits(if is_nan { NAN_F32 } else { bits })
 }
 
-/// The one NaN for all NaNs.
+/// As [`canonical`].
 #[inline(always)]
 pub fn canonical64(x: f64) -> f64 {
-    if x.is_nan() {
-        f64::from_bits(NAN_F64)
-    } else {
-        x
-    }
+    let bits = x.to_bits();
+    let is_nan = bits & (u64::MAX >> 1) > 0x7ff0_0000_0000_0000;
+    f64::from_bits(if is_nan { NAN_F64 } else { bits })
 }
 
 /// Into [0, 1]; NaN becomes 0.
