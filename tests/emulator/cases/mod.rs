@@ -292,7 +292,9 @@ fn satisfies<T: Pod>(
     check: impl Fn(&[T]) -> Result<(), String> + Send + Sync + 'static,
 ) -> Expected {
     Expected::Satisfies(Box::new(move |bytes| {
-        check(&bytemuck::pod_collect_to_vec::<u8, T>(bytes))
+        let mut values = vec![T::zeroed(); bytes.len() / size_of::<T>()];
+        bytemuck::cast_slice_mut(&mut values).copy_from_slice(bytes);
+        check(&values)
     }))
 }
 

@@ -117,7 +117,7 @@ fn sum_atomic_double(random: &mut Random) -> Case {
 fn extrema_atomic_int(random: &mut Random) -> Case {
     let n = ragged(random);
     let x = integers(random, n, i32::MAX);
-    let before = [17, 0, 0, 0, -1, 0x5555];
+    let before = [17i32, 0, 0, 0, -1, 0x5555];
     let after = x.iter().fold(before, |[sum, min, max, or, and, xor], &v| {
         [
             sum.wrapping_add(v),
