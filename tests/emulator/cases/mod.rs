@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use bytemuck::Pod;
-use cosmogan::emulator::{Argument, Device, Launch, Profile, Report};
+use cosmogan::emulator::{Argument, Buffer, Device, Launch, Profile, Report};
 use cosmogan::rng::{Philox, SequentialPhilox, Stream};
 use rand::RngExt;
 
@@ -50,6 +50,8 @@ pub enum Expected {
 #[derive(Clone)]
 pub enum Value {
     Of(&'static str),
+    /// A buffer's address and bytes to add to it.
+    At(&'static str, i64),
     Plain(Argument),
     Struct(Vec<Value>),
 }
@@ -260,14 +262,16 @@ impl BufferCase {
 }
 
 impl Value {
-    fn resolved(&self, handles: &[(&'static str, cosmogan::emulator::Buffer)]) -> Argument {
+    fn resolved(&self, handles: &[(&'static str, Buffer)]) -> Argument {
+        let handle = |name: &str| {
+            let found = handles.iter().find(|(known, _)| *known == name);
+            found
+                .unwrap_or_else(|| panic!("the case has no buffer '{name}'"))
+                .1
+        };
         match self {
-            Self::Of(name) => Argument::Buffer(
-                handles
-                    .iter()
-                    .find_map(|(known, handle)| (known == name).then_some(*handle))
-                    .unwrap_or_else(|| panic!("the case has no buffer '{name}'")),
-            ),
+            Self::Of(name) => Argument::Buffer(handle(name)),
+            Self::At(name, bytes) => Argument::Offset(handle(name), *bytes),
             Self::Plain(argument) => argument.clone(),
             Self::Struct(members) => {
                 Argument::Struct(members.iter().map(|m| m.resolved(handles)).collect())

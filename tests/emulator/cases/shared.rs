@@ -110,7 +110,7 @@ fn pairs_wait_all(random: &mut Random) -> Case {
 }
 
 fn producer_consumer(random: &mut Random) -> Case {
-    let chunks: usize = random.random_range(3..8);
+    let chunks: usize = random.random_range(5..9);
     let x = integers(random, 2 * chunks * 64, 30_000);
     let y: Vec<i32> = x
         .chunks(64)
