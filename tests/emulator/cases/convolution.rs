@@ -46,9 +46,9 @@ struct Size {
 impl Size {
     fn drawn(random: &mut Random) -> Self {
         Self {
-            n: random.random_range(1..4),
-            height: random.random_range(5..12),
-            width: random.random_range(5..12),
+            n: 3,
+            height: random.random_range(10..15),
+            width: random.random_range(10..15),
             inputs: random.random_range(17..30),
             outputs: random.random_range(33..45),
             pad_low: random.random_range(1..3),
