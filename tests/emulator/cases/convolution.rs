@@ -4,11 +4,11 @@ use bytemuck::Pod;
 use half::{bf16, f16};
 use rand::RngExt;
 
-use super::{Case, Random, Value, int, integers, normals};
+use super::{Case, Random, Value, int, normals, signed};
 
 pub fn cases(random: &mut Random) -> Vec<Case> {
     let integers = |random: &mut Random, len| {
-        let drawn = integers(random, len, 4);
+        let drawn = signed(random, len, 4);
         drawn.into_iter().map(|v| v as f32).collect()
     };
     let sizes = [(); 3].map(|()| Size::drawn(random));

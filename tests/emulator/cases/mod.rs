@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod convolution;
+mod integers;
 mod reductions;
 mod shared;
 mod warps;
@@ -353,6 +354,7 @@ pub fn all(seed: u64) -> Vec<Case> {
     let mut random = Philox::new(seed, Stream::Benchmark, 0).sequential();
     let mut cases = Vec::new();
     cases.extend(arithmetic::cases(&mut random));
+    cases.extend(integers::cases(&mut random));
     cases.extend(reductions::cases(&mut random));
     cases.extend(shared::cases(&mut random));
     cases.extend(warps::cases(&mut random));
@@ -374,7 +376,7 @@ fn words(random: &mut Random, len: usize) -> Vec<u32> {
 }
 
 /// `len` integers of `-bound..=bound`.
-fn integers(random: &mut Random, len: usize, bound: i32) -> Vec<i32> {
+fn signed(random: &mut Random, len: usize, bound: i32) -> Vec<i32> {
     (0..len)
         .map(|_| random.random_range(-bound..=bound))
         .collect()

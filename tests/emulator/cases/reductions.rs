@@ -3,7 +3,7 @@
 use cosmogan::emulator::Argument;
 use rand::RngExt;
 
-use super::{Case, Random, Value, int, integers, normals, words};
+use super::{Case, Random, Value, int, normals, signed, words};
 
 pub fn cases(random: &mut Random) -> Vec<Case> {
     vec![
@@ -104,7 +104,7 @@ fn sum_atomic_float(random: &mut Random) -> Case {
 fn sum_atomic_double(random: &mut Random) -> Case {
     let n = ragged(random);
     // Sums of multiples of 2^-20 are exact in any order.
-    let x: Vec<f64> = integers(random, n, 1 << 30)
+    let x: Vec<f64> = signed(random, n, 1 << 30)
         .into_iter()
         .map(|v| f64::from(v) / f64::from(1 << 20))
         .collect();
@@ -116,7 +116,7 @@ fn sum_atomic_double(random: &mut Random) -> Case {
 
 fn extrema_atomic_int(random: &mut Random) -> Case {
     let n = ragged(random);
-    let x = integers(random, n, i32::MAX);
+    let x = signed(random, n, i32::MAX);
     let before = [17i32, 0, 0, 0, -1, 0x5555];
     let after = x.iter().fold(before, |[sum, min, max, or, and, xor], &v| {
         [

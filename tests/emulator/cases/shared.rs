@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use super::{Case, Random, Value, int, integers, normals, words};
+use super::{Case, Random, Value, int, normals, signed, words};
 
 pub fn cases(random: &mut Random) -> Vec<Case> {
     vec![
@@ -111,7 +111,7 @@ fn pairs_wait_all(random: &mut Random) -> Case {
 
 fn producer_consumer(random: &mut Random) -> Case {
     let chunks: usize = random.random_range(5..9);
-    let x = integers(random, 2 * chunks * 64, 30_000);
+    let x = signed(random, 2 * chunks * 64, 30_000);
     let y: Vec<i32> = x
         .chunks(64)
         .flat_map(|chunk| (0..64).map(|i| chunk[i] * chunk[i] + chunk[(i + 1) % 64].pow(2)))
@@ -123,7 +123,7 @@ fn producer_consumer(random: &mut Random) -> Case {
 }
 
 fn reversed_groups(random: &mut Random) -> Case {
-    let x = integers(random, 2 * 512, i32::MAX);
+    let x = signed(random, 2 * 512, i32::MAX);
     let y: Vec<i32> = x
         .chunks(64)
         .flat_map(|group| group.iter().rev().copied())
@@ -136,7 +136,7 @@ fn reversed_groups(random: &mut Random) -> Case {
 
 fn voting_barriers(random: &mut Random) -> Case {
     let n = 4 * 96 - random.random_range(1..64usize);
-    let mut x = integers(random, n, 5);
+    let mut x = signed(random, n, 5);
     x[..96].fill(3);
     x[96..192].fill(-3);
     let out: Vec<i32> = (0..4)

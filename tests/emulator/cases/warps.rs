@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use super::{Case, Random, Value, int, integers, words};
+use super::{Case, Random, Value, int, signed, words};
 
 pub fn cases(random: &mut Random) -> Vec<Case> {
     vec![
@@ -40,7 +40,7 @@ fn by_warp<const OUT: usize>(
 }
 
 fn shuffles(random: &mut Random) -> Case {
-    let x = integers(random, THREADS, i32::MAX);
+    let x = signed(random, THREADS, i32::MAX);
     by_warp("warps", "shuffles", &x, |values, lane| {
         let own = values[lane];
         let group = lane % 8;
@@ -56,7 +56,7 @@ fn shuffles(random: &mut Random) -> Case {
 }
 
 fn votes(random: &mut Random) -> Case {
-    let mut x = integers(random, THREADS, 100);
+    let mut x = signed(random, THREADS, 100);
     x[..32].fill(90);
     x[32..64].fill(-90);
     let limit = random.random_range(-50..50);
@@ -76,7 +76,7 @@ fn mask(values: &[i32], test: impl Fn(i32) -> bool) -> u32 {
 }
 
 fn matches(random: &mut Random) -> Case {
-    let mut x = integers(random, THREADS, 1000);
+    let mut x = signed(random, THREADS, 1000);
     x[..32].iter_mut().for_each(|v| *v &= 3);
     let any: Vec<u32> = x
         .chunks(32)
@@ -97,7 +97,7 @@ fn matches(random: &mut Random) -> Case {
 }
 
 fn divergent_sums(random: &mut Random) -> Case {
-    let x = integers(random, THREADS, 1000);
+    let x = signed(random, THREADS, 1000);
     by_warp("warps", "divergent_sums", &x, |values, lane| {
         let other = values[lane ^ 1];
         let same = values
@@ -110,14 +110,14 @@ fn divergent_sums(random: &mut Random) -> Case {
 }
 
 fn scan_syncwarp(random: &mut Random) -> Case {
-    let x = integers(random, THREADS, 10_000_000);
+    let x = signed(random, THREADS, 10_000_000);
     by_warp("warps", "scan_syncwarp", &x, |values, lane| {
         [values[..=lane].iter().sum()]
     })
 }
 
 fn redux(random: &mut Random) -> Case {
-    let mut x = integers(random, THREADS, i32::MAX);
+    let mut x = signed(random, THREADS, i32::MAX);
     x[..32].fill(-5);
     by_warp("redux", "redux", &x, |values, lane| {
         let unsigned = || values.iter().map(|v| *v as u32);
