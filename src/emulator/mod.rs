@@ -5,7 +5,7 @@
 //! and [`Counters`] (sectors, bank conflicts, tensor operations, ...). It is a test bed, not a fast
 //! backend: it knows no latency, occupancy or cache.
 //!
-//! ```no_run
+//! ```
 //! use cosmogan::emulator::{Argument, Device, Launch, Profile};
 //!
 //! let ptx = r#"

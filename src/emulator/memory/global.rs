@@ -4,7 +4,7 @@
 //! Contents are words of 32 bits that are accessed atomically, so that conflicting blocks of a
 //! faulty kernel are a finding and never undefined behaviour of the emulator itself.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::emulator::error::EmulatorError;
 
@@ -38,6 +38,12 @@ pub struct Slot {
     /// One bit a sector, of the launch under way.
     read_sectors: Vec<AtomicU64>,
     written_sectors: Vec<AtomicU64>,
+    /// Sectors that were read with the promise that nothing writes them.
+    read_only_sectors: Vec<AtomicU64>,
+    /// The first instruction that made the promise.
+    read_only_by: AtomicU32,
+    /// Whether every byte has been written.
+    complete: AtomicBool,
 }
 
 fn atomics<T: Default>(len: usize) -> Vec<T> {
@@ -58,6 +64,9 @@ impl Slot {
             written: atomics(sectors),
             read_sectors: atomics(sectors.div_ceil(64)),
             written_sectors: atomics(sectors.div_ceil(64)),
+            read_only_sectors: atomics(sectors.div_ceil(64)),
+            read_only_by: AtomicU32::new(u32::MAX),
+            complete: AtomicBool::new(bytes == 0),
         }
     }
 
@@ -117,12 +126,21 @@ impl Slot {
     /// Whether all `bytes` bytes from `offset` have been written.
     #[inline(always)]
     pub fn is_written(&self, offset: usize, bytes: usize) -> bool {
+        if self.complete.load(Relaxed) {
+            return true;
+        }
         bits(offset, bytes).all(|(i, mask)| self.written[i].load(Relaxed) & mask == mask)
     }
 
     /// Notes that `bytes` bytes from `offset` have been written.
     #[inline(always)]
     pub fn mark_written(&self, offset: usize, bytes: usize) {
+        if self.complete.load(Relaxed) {
+            return;
+        }
+        if bytes == self.size {
+            self.complete.store(true, Relaxed);
+        }
         for (i, mask) in bits(offset, bytes) {
             if self.written[i].load(Relaxed) & mask != mask {
                 self.written[i].fetch_or(mask, Relaxed);
@@ -152,8 +170,42 @@ impl Slot {
         }
     }
 
+    /// Notes that the sector of `offset` was read with the promise that the kernel never writes
+    /// it.
+    pub fn touch_read_only(&self, offset: usize) {
+        let sector = offset / SECTOR;
+        let (entry, bit) = (&self.read_only_sectors[sector / 64], 1 << (sector % 64));
+        if entry.load(Relaxed) & bit == 0 {
+            entry.fetch_or(bit, Relaxed);
+        }
+    }
+
+    /// Notes which instruction made the promise; the lowest one is kept.
+    pub fn note_read_only(&self, pc: u32) {
+        if self.read_only_by.load(Relaxed) > pc {
+            self.read_only_by.fetch_min(pc, Relaxed);
+        }
+    }
+
+    /// The first byte of a sector that was read as read-only and written, and the instruction that
+    /// promised otherwise.
+    pub fn broken_promise(&self) -> Option<(usize, u32)> {
+        let pc = self.read_only_by.load(Relaxed);
+        let both = |i: usize| {
+            self.read_only_sectors[i].load(Relaxed) & self.written_sectors[i].load(Relaxed)
+        };
+        let entry = (0..self.written_sectors.len()).find(|&i| both(i) != 0)?;
+        let sector = 64 * entry + both(entry).trailing_zeros() as usize;
+        Some((sector * SECTOR, pc))
+    }
+
     fn forget_sectors(&mut self) {
-        for map in [&mut self.read_sectors, &mut self.written_sectors] {
+        *self.read_only_by.get_mut() = u32::MAX;
+        for map in [
+            &mut self.read_sectors,
+            &mut self.written_sectors,
+            &mut self.read_only_sectors,
+        ] {
             map.iter_mut().for_each(|entry| *entry.get_mut() = 0);
         }
     }
@@ -222,6 +274,11 @@ impl GlobalMemory {
     pub fn near(&self, address: u64) -> Option<&Slot> {
         let index = (address >> 32).checked_sub(FIRST_SLOT)?;
         self.slot(usize::try_from(index).ok()?)
+    }
+
+    /// All buffers that have not been freed.
+    pub fn buffers(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().flatten()
     }
 
     /// Forgets which sectors were touched: a new launch begins.

@@ -75,7 +75,7 @@ pub enum Statement {
 }
 
 /// A line of the source that the following instructions come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
     pub file: u32,
     pub line: u32,
