@@ -99,7 +99,7 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "row guard dropped from the load of a tile",
         SGEMM,
-        &[only("or.pred %p18, %p16, %p17;", "mov.pred %p18, %p17;")],
+        &[only("or.pred %p27, %p25, %p26;", "mov.pred %p27, %p26;")],
         By(OutOfBounds),
     ),
     fault(
@@ -408,7 +408,7 @@ pub const FAULTS: &[Fault] = &[
             "cp.async.cg.shared.global [%r232], [%rd67], 16, %r233;",
             "cp.async.cg.shared.global [%r232], [%rd67], 16;",
         )],
-        WrongValues,
+        By(UninitialisedRead),
     ),
     fault(
         ".trans dropped",
