@@ -34,13 +34,13 @@ counters! {
     blocks,
     /// Instructions issued, one for all lanes of a warp.
     warp_instructions,
-    /// Instructions times the lanes that executed them.
+    /// Instructions times the lanes that they were issued for, whether or not their guard held.
     thread_instructions,
     /// Floating-point operations of ordinary arithmetic: an fma counts 2, packed halves twice.
     simt_flop,
     /// Floating-point operations of `mma`: 2 m n k each.
     tensor_flop,
-    /// Loads from global memory, one for all lanes of a warp.
+    /// Loads from global memory, `cp.async` included, one for all lanes of a warp.
     global_load_requests,
     /// 32-byte sectors that the loads touched, each counted once a request.
     global_load_sectors,
@@ -58,7 +58,8 @@ counters! {
     shared_load_requests,
     /// Passes over the 32 banks that the loads take.
     shared_load_wavefronts,
-    /// Passes that the same bytes would take without bank conflicts.
+    /// Passes that the same lanes take without bank conflicts: groups of 32, 16 or 8 lanes share
+    /// one for up to 4, 8 or 16 bytes a lane.
     shared_load_ideal_wavefronts,
     shared_store_requests,
     shared_store_wavefronts,

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::finding::FindingKind;
 use super::memory::global::Slot;
+use super::program::memory::Order;
 
 /// A race, as the later of the two accesses found it.
 #[derive(Debug)]
@@ -402,6 +403,8 @@ pub struct Conflicts {
     fenced: bool,
     /// Blocks whose earlier accesses are ordered before what this block does now.
     acquired: HashSet<u32>,
+    /// Blocks that the next fence will add to those.
+    observed: HashSet<u32>,
     /// By address: blocks that whoever reads there is ordered after.
     released: HashMap<u64, HashSet<u32>>,
 }
@@ -421,19 +424,26 @@ impl Conflicts {
         self.dirty = false;
         self.fenced = false;
         self.acquired.clear();
+        self.observed.clear();
     }
 
     /// The block has executed a fence.
     pub fn fence(&mut self) {
         self.dirty = false;
         self.fenced = true;
+        self.acquired.extend(self.observed.drain());
     }
 
     /// The block has read (and written) a location that blocks use to synchronise.
-    pub fn synchronise(&mut self, address: u64, reads: bool, writes: bool, releases: bool) {
+    pub fn synchronise(&mut self, address: u64, order: Order, reads: bool, writes: bool) {
         if reads && let Some(blocks) = self.released.get(&address) {
-            self.acquired.extend(blocks);
+            if order == Order::Acquire {
+                self.acquired.extend(blocks);
+            } else {
+                self.observed.extend(blocks);
+            }
         }
+        let releases = matches!(order, Order::Acquire | Order::Release);
         if writes && (releases || self.fenced && !self.dirty) {
             let blocks = self.released.entry(address).or_default();
             blocks.insert(self.block);

@@ -5,7 +5,7 @@ use crate::emulator::memory::global::Slot as Buffer;
 use crate::emulator::memory::{self, SHARED_WINDOW};
 use crate::emulator::program::atomics::{Atomic, Operation};
 use crate::emulator::program::float::Rounding;
-use crate::emulator::program::memory::{Order, Space};
+use crate::emulator::program::memory::Space;
 use crate::emulator::program::types::{Class, Type};
 use crate::emulator::program::{SHARED_BASE, SINK};
 
@@ -156,8 +156,7 @@ fn track(
     let Some(conflicts) = &mut context.conflicts else {
         return Ok(());
     };
-    let releases = matches!(atomic.order, Order::Acquire | Order::Release);
-    conflicts.synchronise(address, true, true, releases);
+    conflicts.synchronise(address, atomic.order, true, true);
     let offset = (address - buffer.base) as usize;
     let bytes = atomic.ty.bytes();
     let Some(other) = conflicts.access(buffer, offset, bytes, true, true) else {

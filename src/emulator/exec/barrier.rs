@@ -42,8 +42,8 @@ pub fn execute(
     active: u32,
 ) -> Result<Next, Stop> {
     let (id, count, aligned, outcome, waits) = match *barrier {
-        Barrier::Fence => {
-            if let Some(conflicts) = &mut context.conflicts {
+        Barrier::Fence { wide } => {
+            if wide && let Some(conflicts) = &mut context.conflicts {
                 conflicts.fence();
             }
             return Ok(Next::GoOn);

@@ -109,21 +109,27 @@ fn select<T: Lane>(r: &mut Registers, mask: u32, [d, a, b]: [Slot; 3], p: Condit
 #[inline(always)]
 fn outcome(r: &Registers, relation: Relation, ty: Type, ftz: bool, ab: [Slot; 2]) -> u32 {
     match ty {
-        Type::U16 | Type::B16 => ordered::<u16>(r, relation, ab),
-        Type::S16 => ordered::<i16>(r, relation, ab),
-        Type::U32 | Type::B32 => ordered::<u32>(r, relation, ab),
+        Type::U32 | Type::B32 | Type::U16 | Type::B16 => ordered::<u32>(r, relation, ab),
         Type::S32 => ordered::<i32>(r, relation, ab),
         Type::U64 | Type::B64 => ordered::<u64>(r, relation, ab),
         Type::S64 => ordered::<i64>(r, relation, ab),
-        Type::F32 if ftz => floats(r, relation, ab, |x: f32| flush(x)),
-        Type::F32 => floats(r, relation, ab, |x: f32| x),
+        Type::F32 if !ftz => floats(r, relation, ab, |x: f32| x),
         Type::F64 => floats(r, relation, ab, |x: f64| x),
-        Type::BF16 => floats(r, relation, ab, |x: u32| widen_bf16(x)),
-        Type::F16 if ftz => floats(r, relation, ab, |x: u32| {
-            let tiny = x & 0x7fff < 0x0400;
+        _ => rare(r, relation, ty, ftz, ab),
+    }
+}
+
+/// Types that kernels seldom compare.
+#[inline(never)]
+fn rare(r: &Registers, relation: Relation, ty: Type, ftz: bool, ab: [Slot; 2]) -> u32 {
+    match ty {
+        Type::S16 => ordered::<i16>(r, relation, ab),
+        Type::F32 => floats(r, relation, ab, flush),
+        Type::BF16 => floats(r, relation, ab, widen_bf16),
+        Type::F16 => floats(r, relation, ab, move |x: u32| {
+            let tiny = ftz && x & 0x7fff < 0x0400;
             widen_f16(if tiny { x & 0x8000 } else { x })
         }),
-        Type::F16 => floats(r, relation, ab, |x: u32| widen_f16(x)),
         // Refused by the decoder.
         _ => 0,
     }
@@ -133,16 +139,17 @@ fn outcome(r: &Registers, relation: Relation, ty: Type, ftz: bool, ab: [Slot; 2]
 fn ordered<T: Lane + Ord>(r: &Registers, relation: Relation, ab: [Slot; 2]) -> u32 {
     match relation {
         Relation::Eq => test2(r, ab, |a: T, b| a == b),
-        Relation::Ne => test2(r, ab, |a: T, b| a != b),
+        Relation::Ne => !test2(r, ab, |a: T, b| a == b),
         Relation::Lt => test2(r, ab, |a: T, b| a < b),
-        Relation::Le => test2(r, ab, |a: T, b| a <= b),
+        Relation::Le => !test2(r, ab, |a: T, b| a > b),
         Relation::Gt => test2(r, ab, |a: T, b| a > b),
-        Relation::Ge => test2(r, ab, |a: T, b| a >= b),
+        Relation::Ge => !test2(r, ab, |a: T, b| a < b),
         // Of floating-point numbers alone.
         _ => 0,
     }
 }
 
+/// A comparison that a NaN fails is the contrary of one that a NaN fulfils.
 #[inline(always)]
 fn floats<T: Lane, F: PartialOrd + Copy>(
     r: &Registers,
@@ -150,24 +157,26 @@ fn floats<T: Lane, F: PartialOrd + Copy>(
     ab: [Slot; 2],
     value: impl Fn(T) -> F + Copy,
 ) -> u32 {
-    let ordered = |f: fn(&F, &F) -> bool| test2(r, ab, move |a, b| f(&value(a), &value(b)));
-    let unordered = || test2(r, ab, move |a, b| value(a).partial_cmp(&value(b)).is_none());
+    let eq = || test2(r, ab, |a, b| value(a) == value(b));
+    let lt = || test2(r, ab, |a, b| value(a) < value(b));
+    let le = || test2(r, ab, |a, b| value(a) <= value(b));
+    let gt = || test2(r, ab, |a, b| value(a) > value(b));
+    let ge = || test2(r, ab, |a, b| value(a) >= value(b));
     match relation {
-        Relation::Eq => test2(r, ab, |a, b| value(a) == value(b)),
-        // Not equal and both numbers.
-        Relation::Ne => test2(r, ab, |a, b| value(a) < value(b) || value(a) > value(b)),
-        Relation::Lt => test2(r, ab, |a, b| value(a) < value(b)),
-        Relation::Le => test2(r, ab, |a, b| value(a) <= value(b)),
-        Relation::Gt => test2(r, ab, |a, b| value(a) > value(b)),
-        Relation::Ge => test2(r, ab, |a, b| value(a) >= value(b)),
-        Relation::EqUnordered => ordered(F::eq) | unordered(),
-        Relation::NeUnordered => test2(r, ab, |a, b| value(a) != value(b)),
-        Relation::LtUnordered => ordered(F::lt) | unordered(),
-        Relation::LeUnordered => ordered(F::le) | unordered(),
-        Relation::GtUnordered => ordered(F::gt) | unordered(),
-        Relation::GeUnordered => ordered(F::ge) | unordered(),
-        Relation::Numbers => !unordered(),
-        Relation::Nans => unordered(),
+        Relation::Eq => eq(),
+        Relation::Ne => lt() | gt(),
+        Relation::Lt => lt(),
+        Relation::Le => le(),
+        Relation::Gt => gt(),
+        Relation::Ge => ge(),
+        Relation::EqUnordered => !(lt() | gt()),
+        Relation::NeUnordered => !eq(),
+        Relation::LtUnordered => !ge(),
+        Relation::LeUnordered => !gt(),
+        Relation::GtUnordered => !le(),
+        Relation::GeUnordered => !lt(),
+        Relation::Numbers => le() | ge(),
+        Relation::Nans => !(le() | ge()),
     }
 }
 

@@ -106,6 +106,7 @@ fn cast_lanes(
     }
 }
 
+#[inline(never)]
 fn any_cast(
     r: &mut Registers,
     mask: u32,
@@ -141,6 +142,7 @@ fn extend(ty: Type, x: u64) -> u64 {
 }
 
 /// One value, its bits zero-extended, to the bits of the result.
+#[inline(never)]
 fn convert_one(cast: &Cast, x: u64) -> u64 {
     match (cast.from.is_float(), cast.to.is_float()) {
         (false, false) => integer_to_integer(cast, x),

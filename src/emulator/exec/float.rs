@@ -19,6 +19,9 @@ fn run(registers: &mut Registers, float: &Float, mask: u32) {
     let plain = float.rounding == Rounding::Nearest && !(float.ftz || float.saturate || float.relu);
     match float.ty {
         FloatType::F32 if plain => single(registers, float, mask),
+        FloatType::F32 if float.ftz && !float.saturate && float.rounding == Rounding::Nearest => {
+            single_flushed(registers, float, mask);
+        }
         FloatType::F32 => single_any(registers, float, mask),
         FloatType::F64 => double(registers, float, mask),
         FloatType::F16 => map_half(registers, float, mask, half_f16),
@@ -55,8 +58,24 @@ fn single(r: &mut Registers, float: &Float, mask: u32) {
     }
 }
 
-/// Any rounding and clamping.
+/// As [`single`], with subnormal numbers flushed.
 #[inline(always)]
+fn single_flushed(r: &mut Registers, float: &Float, mask: u32) {
+    let (_, dab, dabc) = slots(float);
+    let finish = |x: f32| flush(canonical(x));
+    match float.operation {
+        Operation::Add => map2(r, mask, dab, |a, b| finish(flush(a) + flush(b))),
+        Operation::Sub => map2(r, mask, dab, |a, b| finish(flush(a) - flush(b))),
+        Operation::Mul => map2(r, mask, dab, |a, b| finish(flush(a) * flush(b))),
+        Operation::Fma => map3(r, mask, dabc, |a, b, c| {
+            finish(flush(a).mul_add(flush(b), flush(c)))
+        }),
+        _ => single_any(r, float, mask),
+    }
+}
+
+/// Any rounding and clamping.
+#[inline(never)]
 fn single_any(r: &mut Registers, float: &Float, mask: u32) {
     let (_, _, dabc) = slots(float);
     let &Float {
@@ -79,6 +98,7 @@ fn single_any(r: &mut Registers, float: &Float, mask: u32) {
 }
 
 /// One operation of f32.
+#[inline(never)]
 fn scalar(operation: Operation, rounding: Rounding, a: f32, b: f32, c: f32) -> f32 {
     let (x, y) = (f64::from(a), f64::from(b));
     let round = |x: f64| f32::from_bits(narrow(x, F32, rounding));
@@ -137,7 +157,7 @@ fn double(r: &mut Registers, float: &Float, mask: u32) {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
 fn map_half(r: &mut Registers, float: &Float, mask: u32, f: impl Fn(&Float, u32, u32, u32) -> u32) {
     let (_, _, dabc) = slots(float);
     map3(r, mask, dabc, move |a: u32, b: u32, c: u32| {

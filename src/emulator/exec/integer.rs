@@ -3,22 +3,67 @@
 use crate::emulator::program::Slot;
 use crate::emulator::program::integer::{IntType, Integer, Operation, PermuteMode};
 
-use super::registers::{Lane, Registers, for_both_machines, map1, map2, map3};
+use super::registers::{LANES, Lane, Registers, for_both_machines, map2, map3};
 
 for_both_machines! {
     /// Runs an integer instruction in the lanes of `mask`.
     execute = run(registers: &mut Registers, integer: &Integer, mask: u32)
 }
 
+/// What address arithmetic and loops consist of gets vector loops of its own; the rest runs lane by
+/// lane.
 #[inline(always)]
 fn run(registers: &mut Registers, integer: &Integer, mask: u32) {
-    match integer.ty {
-        IntType::U32 => typed::<u32>(registers, integer, mask),
-        IntType::S32 => typed::<i32>(registers, integer, mask),
-        IntType::U64 => typed::<u64>(registers, integer, mask),
-        IntType::S64 => typed::<i64>(registers, integer, mask),
-        IntType::U16 => typed::<u16>(registers, integer, mask),
-        IntType::S16 => typed::<i16>(registers, integer, mask),
+    use IntType::{S16, S32, S64, U16, U32, U64};
+    use Operation::*;
+    let &Integer {
+        operation,
+        ty,
+        d,
+        a,
+        b,
+        c,
+    } = integer;
+    let r = registers;
+    let (dab, dabc) = ([d, a, b], [d, a, b, c]);
+    match (operation, ty) {
+        (Add, U32 | S32) => map2(r, mask, dab, u32::wrapping_add),
+        (Sub, U32 | S32) => map2(r, mask, dab, u32::wrapping_sub),
+        (MulLow, U32 | S32) => map2(r, mask, dab, u32::wrapping_mul),
+        (MadLow, U32 | S32) => map3(r, mask, dabc, |a: u32, b: u32, c: u32| {
+            a.wrapping_mul(b).wrapping_add(c)
+        }),
+        (MulWide, U32) => map2(r, mask, dab, <u32 as Int>::mul_wide),
+        (MulWide, S32) => map2(r, mask, dab, <i32 as Int>::mul_wide),
+        (MulHigh, U32) => map2(r, mask, dab, <u32 as Int>::mul_high),
+        (MadWide, S32) => map3(r, mask, dabc, |a: i32, b: i32, c: i64| {
+            a.mul_wide(b).wrapping_add(c)
+        }),
+        (Add, U64 | S64) => map2(r, mask, dab, u64::wrapping_add),
+        (Sub, U64 | S64) => map2(r, mask, dab, u64::wrapping_sub),
+        (MulLow, U64 | S64) => map2(r, mask, dab, u64::wrapping_mul),
+        (Min, S32) => map2(r, mask, dab, i32::min),
+        (Max, S32) => map2(r, mask, dab, i32::max),
+        (Min, U32) => map2(r, mask, dab, u32::min),
+        (Max, U32) => map2(r, mask, dab, u32::max),
+        (And, U32 | U16) => map2(r, mask, dab, |a: u32, b: u32| a & b),
+        (Or, U32 | U16) => map2(r, mask, dab, |a: u32, b: u32| a | b),
+        (Xor, U32 | U16) => map2(r, mask, dab, |a: u32, b: u32| a ^ b),
+        (And, U64) => map2(r, mask, dab, |a: u64, b: u64| a & b),
+        (Or, U64) => map2(r, mask, dab, |a: u64, b: u64| a | b),
+        (Shl, U32 | S32) => map2(r, mask, dab, <u32 as Int>::shl),
+        (Shl, U64 | S64) => map2(r, mask, dab, <u64 as Int>::shl),
+        (Shr, U32) => map2(r, mask, dab, <u32 as Int>::shr),
+        (Shr, S32) => map2(r, mask, dab, <i32 as Int>::shr),
+        (Logic3(table), _) => map3(r, mask, dabc, move |a: u32, b: u32, c: u32| {
+            logic3(table, a, b, c)
+        }),
+        (_, U32) => each_lane::<u32>(r, integer, mask),
+        (_, S32) => each_lane::<i32>(r, integer, mask),
+        (_, U64) => each_lane::<u64>(r, integer, mask),
+        (_, S64) => each_lane::<i64>(r, integer, mask),
+        (_, U16) => each_lane::<u16>(r, integer, mask),
+        (_, S16) => each_lane::<i16>(r, integer, mask),
     }
 }
 
@@ -32,7 +77,8 @@ trait Int: Lane {
     fn wrapping_mul(self, other: Self) -> Self;
     fn mul_high(self, other: Self) -> Self;
     fn mul_wide(self, other: Self) -> Self::Wide;
-    fn wide_add(a: Self::Wide, b: Self::Wide) -> Self::Wide;
+    /// Zero-extended.
+    fn wide_bits(wide: Self::Wide) -> u64;
     /// All ones for a division by zero, as GPUs do.
     fn divide(self, other: Self) -> Self;
     /// The dividend for a division by zero.
@@ -78,8 +124,12 @@ macro_rules! int {
                 (self as $wide).wrapping_mul(other as $wide)
             }
             #[inline(always)]
-            fn wide_add(a: $wide, b: $wide) -> $wide {
-                a.wrapping_add(b)
+            fn wide_bits(wide: $wide) -> u64 {
+                if <$ty>::BITS == 16 {
+                    wide as u32 as u64
+                } else {
+                    wide as u64
+                }
             }
             #[inline(always)]
             fn divide(self, other: Self) -> Self {
@@ -182,9 +232,21 @@ signed!(i16, u16, i32, i32);
 signed!(i32, u32, i64, i64);
 signed!(i64, u64, i128, i64);
 
-#[inline(always)]
-fn typed<T: Int>(registers: &mut Registers, integer: &Integer, mask: u32) {
+/// Whether sources and result of an operation on 64-bit values are of 64 bits too.
+fn widths(operation: Operation, wide: bool) -> [bool; 4] {
     use Operation::*;
+    match operation {
+        Shl | Shr => [wide, wide, false, false],
+        MulWide | MadWide => [true, false, false, true],
+        BitExtract => [wide, wide, false, false],
+        BitInsert { .. } => [wide, wide, wide, false],
+        LeadingZeros | PopCount | FindLeading { .. } => [false, wide, wide, wide],
+        _ => [wide; 4],
+    }
+}
+
+#[inline(never)]
+fn each_lane<T: Int>(registers: &mut Registers, integer: &Integer, mask: u32) {
     let &Integer {
         operation,
         d,
@@ -193,78 +255,104 @@ fn typed<T: Int>(registers: &mut Registers, integer: &Integer, mask: u32) {
         c,
         ..
     } = integer;
-    let r = registers;
-    let (da, dab, dabc) = ([d, a], [d, a, b], [d, a, b, c]);
-    match operation {
-        Add => map2(r, mask, dab, T::wrapping_add),
-        Sub => map2(r, mask, dab, T::wrapping_sub),
-        AddSaturating => map2(r, mask, dab, T::saturating_add),
-        SubSaturating => map2(r, mask, dab, T::saturating_sub),
-        AddCarry { read, write } => carry::<T>(r, mask, dabc, false, read, write),
-        SubBorrow { read, write } => carry::<T>(r, mask, dabc, true, read, write),
-        MulLow => map2(r, mask, dab, T::wrapping_mul),
-        MulHigh => map2(r, mask, dab, T::mul_high),
-        MulWide => map2(r, mask, dab, T::mul_wide),
-        MadLow => map3(r, mask, dabc, |a: T, b: T, c: T| {
-            a.wrapping_mul(b).wrapping_add(c)
-        }),
-        MadHigh => map3(r, mask, dabc, |a: T, b: T, c: T| {
-            a.mul_high(b).wrapping_add(c)
-        }),
-        MadWide => map3(r, mask, dabc, |a: T, b: T, c: T::Wide| {
-            T::wide_add(a.mul_wide(b), c)
-        }),
-        Sad => map3(r, mask, dabc, |a: T, b: T, c: T| {
-            c.wrapping_add(a.difference(b))
-        }),
-        Div => map2(r, mask, dab, T::divide),
-        Rem => map2(r, mask, dab, T::remainder),
-        Min => map2(r, mask, dab, T::least),
-        Max => map2(r, mask, dab, T::greatest),
-        Abs => map1(r, mask, da, T::magnitude),
-        Neg => map1(r, mask, da, |a: T| T::from_bits(0).wrapping_sub(a)),
-        And => map2(r, mask, dab, |a: T, b: T| T::from_bits(a.bits() & b.bits())),
-        Or => map2(r, mask, dab, |a: T, b: T| T::from_bits(a.bits() | b.bits())),
-        Xor => map2(r, mask, dab, |a: T, b: T| T::from_bits(a.bits() ^ b.bits())),
-        Not => map1(r, mask, da, |a: T| T::from_bits(!a.bits())),
-        CNot => map1(r, mask, da, |a: T| T::from_bits(u64::from(a.bits() == 0))),
-        Shl => map2(r, mask, dab, |a: T, b: u32| a.shl(b)),
-        Shr => map2(r, mask, dab, |a: T, b: u32| a.shr(b)),
-        BitExtract => map3(r, mask, dabc, bit_extract::<T>),
-        BitInsert { length } => bit_insert::<T>(r, mask, dabc, length),
-        BitReverse => map1(r, mask, da, |a: T| {
-            T::from_bits(a.bits().reverse_bits() >> (64 - T::BITS))
-        }),
-        LeadingZeros => map1(r, mask, da, |a: T| {
-            a.bits().leading_zeros() - (64 - T::BITS)
-        }),
-        PopCount => map1(r, mask, da, |a: T| a.bits().count_ones()),
-        FindLeading { shift_amount } => {
-            map1(r, mask, da, move |a: T| find_leading(a, shift_amount))
+    if let Operation::AddCarry { read, write } = operation {
+        return carry::<T>(registers, mask, [d, a, b, c], false, read, write);
+    }
+    if let Operation::SubBorrow { read, write } = operation {
+        return carry::<T>(registers, mask, [d, a, b, c], true, read, write);
+    }
+    // Products of 16 bits are of 32, which is the same file.
+    let wide_product =
+        T::BITS == 32 && matches!(operation, Operation::MulWide | Operation::MadWide);
+    let [wide_d, wide_a, wide_b, wide_c] = if wide_product || T::BITS == 64 {
+        widths(operation, T::BITS == 64)
+    } else {
+        [false; 4]
+    };
+    let source = |slot: Slot, wide: bool| -> [u64; LANES] {
+        if wide {
+            *registers.row64(slot)
+        } else {
+            registers.row32(slot).map(u64::from)
         }
-        FunnelLeft { wrap } => map3(r, mask, dabc, move |a: u32, b: u32, c: u32| {
-            let distance = if wrap { c & 31 } else { c.min(32) };
-            let joined = u64::from(b) << 32 | u64::from(a);
-            (joined << distance >> 32) as u32
-        }),
-        FunnelRight { wrap } => map3(r, mask, dabc, move |a: u32, b: u32, c: u32| {
-            let distance = if wrap { c & 31 } else { c.min(32) };
-            let joined = u64::from(b) << 32 | u64::from(a);
-            (joined >> distance) as u32
-        }),
-        Permute(mode) => map3(r, mask, dabc, move |a: u32, b: u32, c: u32| {
-            permute(mode, a, b, c)
-        }),
-        Logic3(table) => map3(r, mask, dabc, move |a: u32, b: u32, c: u32| {
-            logic3(table, a, b, c)
-        }),
-        Dot4 { a_signed, b_signed } => map3(r, mask, dabc, move |a: u32, b: u32, c: u32| {
-            dot4(a, b, c, a_signed, b_signed)
-        }),
+    };
+    let (a, b, c) = (source(a, wide_a), source(b, wide_b), source(c, wide_c));
+    let lengths = match operation {
+        Operation::BitInsert { length } => *registers.row32(length),
+        _ => [0; LANES],
+    };
+    let mut out = [0; LANES];
+    for lane in 0..LANES {
+        out[lane] = one::<T>(operation, a[lane], b[lane], c[lane], lengths[lane]);
+    }
+    if wide_d {
+        registers.set64(d, mask, &out);
+    } else {
+        registers.set32(d, mask, &out.map(|value| value as u32));
     }
 }
 
-#[inline(always)]
+/// One lane. Values are zero-extended, and so is the result.
+fn one<T: Int>(operation: Operation, a: u64, b: u64, c: u64, length: u32) -> u64 {
+    use Operation::*;
+    let (x, y, z) = (T::from_bits(a), T::from_bits(b), T::from_bits(c));
+    let wide = |value: T::Wide| T::wide_bits(value);
+    match operation {
+        Add => x.wrapping_add(y).bits(),
+        Sub => x.wrapping_sub(y).bits(),
+        AddSaturating => x.saturating_add(y).bits(),
+        SubSaturating => x.saturating_sub(y).bits(),
+        MulLow => x.wrapping_mul(y).bits(),
+        MulHigh => x.mul_high(y).bits(),
+        MulWide => wide(x.mul_wide(y)),
+        MadLow => x.wrapping_mul(y).wrapping_add(z).bits(),
+        MadHigh => x.mul_high(y).wrapping_add(z).bits(),
+        MadWide => {
+            let sum = wide(x.mul_wide(y)).wrapping_add(c);
+            if T::BITS == 16 {
+                sum & 0xffff_ffff
+            } else {
+                sum
+            }
+        }
+        Sad => z.wrapping_add(x.difference(y)).bits(),
+        Div => x.divide(y).bits(),
+        Rem => x.remainder(y).bits(),
+        Min => x.least(y).bits(),
+        Max => x.greatest(y).bits(),
+        Abs => x.magnitude().bits(),
+        Neg => T::from_bits(0).wrapping_sub(x).bits(),
+        And => a & b,
+        Or => a | b,
+        Xor => a ^ b,
+        Not => T::from_bits(!a).bits(),
+        CNot => u64::from(x.bits() == 0),
+        Shl => x.shl(b as u32).bits(),
+        Shr => x.shr(b as u32).bits(),
+        BitExtract => bit_extract(x, b as u32, c as u32).bits(),
+        BitInsert { .. } => bit_insert(x, y, c as u32, length).bits(),
+        BitReverse => a.reverse_bits() >> (64 - T::BITS),
+        LeadingZeros => u64::from(a.leading_zeros() - (64 - T::BITS)),
+        PopCount => u64::from(a.count_ones()),
+        FindLeading { shift_amount } => u64::from(find_leading(x, shift_amount)),
+        FunnelLeft { wrap } => {
+            let distance = if wrap { c & 31 } else { c.min(32) };
+            (b << 32 | a) << distance >> 32
+        }
+        FunnelRight { wrap } => {
+            let distance = if wrap { c & 31 } else { c.min(32) };
+            (b << 32 | a) >> distance & 0xffff_ffff
+        }
+        Permute(mode) => u64::from(permute(mode, a as u32, b as u32, c as u32)),
+        Logic3(table) => u64::from(logic3(table, a as u32, b as u32, c as u32)),
+        Dot4 { a_signed, b_signed } => {
+            u64::from(dot4(a as u32, b as u32, c as u32, a_signed, b_signed))
+        }
+        // These need the carry of their lane.
+        AddCarry { .. } | SubBorrow { .. } => 0,
+    }
+}
+
 fn carry<T: Int>(
     registers: &mut Registers,
     mask: u32,
@@ -295,7 +383,6 @@ fn carry<T: Int>(
 }
 
 /// Position and length are the low bytes of b and c; what lies beyond the value is its sign.
-#[inline(always)]
 fn bit_extract<T: Int>(a: T, b: u32, c: u32) -> T {
     let (position, length) = (b & 0xff, c & 0xff);
     if length == 0 {
@@ -317,25 +404,13 @@ fn bit_extract<T: Int>(a: T, b: u32, c: u32) -> T {
     })
 }
 
-#[inline(always)]
-fn bit_insert<T: Int>(registers: &mut Registers, mask: u32, [d, a, b, c]: [Slot; 4], length: Slot) {
-    let lengths = *registers.row32(length);
-    let positions = *registers.row32(c);
-    let (fields, bases) = (*T::row(registers, a), *T::row(registers, b));
-    let mut out = fields;
-    for lane in 0..lengths.len() {
-        let (position, length) = (positions[lane] & 0xff, lengths[lane] & 0xff);
-        let base = T::from_raw(bases[lane]).bits();
-        let field = T::from_raw(fields[lane]).bits();
-        let value = if position >= T::BITS {
-            base
-        } else {
-            let covered = low_mask(length.min(64)) << position;
-            base & !covered | field << position & covered
-        };
-        out[lane] = T::from_bits(value).to_raw();
+fn bit_insert<T: Int>(field: T, base: T, position: u32, length: u32) -> T {
+    let (position, length) = (position & 0xff, length & 0xff);
+    if position >= T::BITS {
+        return base;
     }
-    T::set(registers, d, mask, &out);
+    let covered = low_mask(length) << position;
+    T::from_bits(base.bits() & !covered | field.bits() << position & covered)
 }
 
 #[inline(always)]
@@ -359,7 +434,6 @@ impl<T: Int> SignedKind for T {
     }
 }
 
-#[inline(always)]
 fn find_leading<T: Int>(a: T, shift_amount: bool) -> u32 {
     let bits = if a.is_negative() {
         !a.bits() & low_mask(T::BITS)
@@ -377,7 +451,6 @@ fn find_leading<T: Int>(a: T, shift_amount: bool) -> u32 {
     }
 }
 
-#[inline(always)]
 fn permute(mode: PermuteMode, a: u32, b: u32, c: u32) -> u32 {
     let bytes = u64::from(b) << 32 | u64::from(a);
     let byte = |i: u32| (bytes >> (8 * (i & 7))) as u32 & 0xff;
@@ -416,7 +489,6 @@ fn logic3(table: u8, a: u32, b: u32, c: u32) -> u32 {
     (0..8).fold(0, |all, i| all | term(i))
 }
 
-#[inline(always)]
 fn dot4(a: u32, b: u32, c: u32, a_signed: bool, b_signed: bool) -> u32 {
     let byte = |x: u32, i: u32, signed: bool| {
         let byte = (x >> (8 * i)) as u8;

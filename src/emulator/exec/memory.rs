@@ -695,6 +695,10 @@ fn track_global(
     let mut found = None;
     for lane in lanes(mask) {
         let offset = offsets[lane] as usize;
+        if strong {
+            let address = buffer.base + offset as u64;
+            conflicts.synchronise(address, access.order, !access.store, access.store);
+        }
         let other = conflicts.access(buffer, offset, total, access.store, strong);
         if let Some(other) = other
             && found.is_none()
@@ -716,6 +720,7 @@ fn track_global(
     context.report(FindingKind::BlockConflict, Some(lane), place, message)
 }
 
+#[inline(never)]
 fn local(
     context: &mut Context,
     warp: &mut WarpState,
@@ -775,6 +780,7 @@ fn local(
     Ok(())
 }
 
+#[inline(never)]
 fn parameter(
     context: &mut Context,
     warp: &mut WarpState,
@@ -826,6 +832,7 @@ fn parameter(
     Ok(())
 }
 
+#[inline(never)]
 fn generic(
     context: &mut Context,
     warp: &mut WarpState,

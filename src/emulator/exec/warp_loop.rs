@@ -180,9 +180,8 @@ fn straight<const WIDE: bool>(
         *left -= 1;
         let instruction = &code[pc as usize];
         let active = mask & (state.registers.predicate(instruction.guard) ^ instruction.flip);
-        let count = u64::from(active.count_ones());
-        context.counters.thread_instructions += count;
-        context.counters.simt_flop += count * u64::from(instruction.flop);
+        context.counters.thread_instructions += u64::from(mask.count_ones());
+        context.counters.simt_flop += u64::from(active.count_ones()) * u64::from(instruction.flop);
         context.pc = pc;
         if let Op::Control(control) = &instruction.op {
             match control {

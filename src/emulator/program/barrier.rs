@@ -32,8 +32,8 @@ pub enum Barrier {
         count: Slot,
         aligned: bool,
     },
-    /// Orders the accesses of a thread as other blocks see them.
-    Fence,
+    /// Orders the accesses of a thread; as other blocks see them if `wide`.
+    Fence { wide: bool },
 }
 
 /// Decodes a barrier or a fence.
@@ -45,17 +45,20 @@ pub fn decode(
 ) -> Decoded<Op> {
     match opcode {
         "membar" => {
-            m.require("a scope", |word| {
-                matches!(word, "cta" | "gl" | "sys").then_some(())
+            let wide = m.require("a scope", |word| match word {
+                "cta" => Some(false),
+                "gl" | "sys" => Some(true),
+                _ => None,
             })?;
             exactly::<0>(operands)?;
-            return Ok(Op::Barrier(Barrier::Fence));
+            return Ok(Op::Barrier(Barrier::Fence { wide }));
         }
         "fence" => {
             m.choose(|word| matches!(word, "sc" | "acq_rel").then_some(()));
+            let wide = !matches!(m.peek(), Some("cta" | "cluster"));
             m.require("a scope", super::memory::scope_word)?;
             exactly::<0>(operands)?;
-            return Ok(Op::Barrier(Barrier::Fence));
+            return Ok(Op::Barrier(Barrier::Fence { wide }));
         }
         _ => {}
     }
