@@ -56,7 +56,10 @@ fn every_planted_fault_is_found() {
             .iter()
             .find(|case| case.kernel == fault.kernel)
             .unwrap_or_else(|| panic!("no case runs {}", fault.kernel));
-        let planted = fault.planted(&cases::ptx(fault.file, "sm_80")).unwrap();
+        let healthy = cases::ptx(fault.file, "sm_80");
+        let without = outcome(case, &healthy, Schedule::Latest);
+        assert_eq!(told(&without), "", "{} as it is", fault.kernel);
+        let planted = fault.planted(&healthy).unwrap();
         let Fault { name, kernel, .. } = fault;
         let found = schedules().find_map(|schedule| {
             let outcome = outcome(case, &planted, schedule);
@@ -64,7 +67,12 @@ fn every_planted_fault_is_found() {
         });
         match found {
             Some((schedule, told)) => println!("| {kernel} | {name} | {schedule:?} | {told} |"),
-            None => missed.push(format!("{kernel}: {name}")),
+            None => {
+                let outcome = outcome(case, &planted, Schedule::Latest);
+                let findings = outcome.report.findings.iter();
+                let findings: Vec<String> = findings.map(ToString::to_string).collect();
+                missed.push(format!("{kernel}: {name}: {findings:#?}"));
+            }
         }
     }
     assert!(missed.is_empty(), "missed:\n{}", missed.join("\n"));

@@ -179,6 +179,18 @@ pub const FAULTS: &[Fault] = &[
         By(SharedRace),
     ),
     fault(
+        "barrier behind the wait for copies dropped",
+        SMOOTH,
+        &[only("bar.sync 0;\n", "")],
+        By(SharedRace),
+    ),
+    fault(
+        "barrier behind the wait for all copies dropped",
+        PAIRS,
+        &[only("bar.sync 0;\n", "")],
+        By(SharedRace),
+    ),
+    fault(
         "barrier in a branch of one lane",
         SHUFFLE,
         &[only("bar.sync 0;", "@%p7 bar.sync 0;")],
@@ -343,6 +355,12 @@ pub const FAULTS: &[Fault] = &[
         HISTOGRAM,
         &[only("st.shared.u32 [%r17], %r18;\n", "")],
         By(UninitialisedRead),
+    ),
+    fault(
+        "all lanes write one word",
+        SCAN,
+        &[only("add.s32 %r3, %r19, %r18;", "mov.u32 %r3, %r19;")],
+        By(SharedRace),
     ),
     fault(
         "store to a tile dropped",
