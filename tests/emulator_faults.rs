@@ -41,6 +41,11 @@ fn is_found(fault: &Fault, outcome: &Outcome) -> bool {
     }
 }
 
+fn case_of<'a>(fault: &Fault, cases: &'a [Case]) -> &'a Case {
+    let case = cases.iter().find(|case| case.kernel == fault.kernel);
+    case.unwrap_or_else(|| panic!("no case runs {}", fault.kernel))
+}
+
 /// The default schedule, then random ones: what depends on which warp comes first may need them.
 fn schedules() -> impl Iterator<Item = Schedule> {
     iter::once(Schedule::Latest).chain((0..10).map(Schedule::Random))
@@ -52,10 +57,7 @@ fn every_planted_fault_is_found() {
     let mut missed = Vec::new();
     println!("| sample | planted fault | schedule | found by |\n|---|---|---|---|");
     for fault in FAULTS {
-        let case = cases
-            .iter()
-            .find(|case| case.kernel == fault.kernel)
-            .unwrap_or_else(|| panic!("no case runs {}", fault.kernel));
+        let case = case_of(fault, &cases);
         let healthy = cases::ptx(fault.file, "sm_80");
         let without = outcome(case, &healthy, Schedule::Latest);
         assert_eq!(told(&without), "", "{} as it is", fault.kernel);
@@ -76,6 +78,29 @@ fn every_planted_fault_is_found() {
         }
     }
     assert!(missed.is_empty(), "missed:\n{}", missed.join("\n"));
+}
+
+#[test]
+fn what_is_found_does_not_depend_on_threads() {
+    let pool = |threads| {
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        builder.build().unwrap()
+    };
+    let (one, three) = (pool(1), pool(3));
+    let cases = cases::all(12);
+    for fault in FAULTS {
+        let case = case_of(fault, &cases);
+        let planted = fault.planted(&cases::ptx(fault.file, "sm_80")).unwrap();
+        for schedule in [Schedule::Latest, Schedule::Earliest, Schedule::Random(3)] {
+            let alone = one.install(|| outcome(case, &planted, schedule));
+            let together = three.install(|| outcome(case, &planted, schedule));
+            assert_eq!(
+                alone.report, together.report,
+                "{}, {}, {schedule:?}",
+                fault.kernel, fault.name
+            );
+        }
+    }
 }
 
 /// With the pinned nvcc named by `COSMOGAN_NVCC`: what the emulator is to find must not be what an

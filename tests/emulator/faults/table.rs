@@ -357,9 +357,9 @@ pub const FAULTS: &[Fault] = &[
         By(UninitialisedRead),
     ),
     fault(
-        "all lanes write one word",
-        SCAN,
-        &[only("add.s32 %r3, %r19, %r18;", "mov.u32 %r3, %r19;")],
+        "all threads write one word",
+        GROUPS,
+        &[only("add.s32 %r12, %r11, %r10;", "mov.u32 %r12, %r11;")],
         By(SharedRace),
     ),
     fault(
