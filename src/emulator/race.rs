@@ -43,6 +43,8 @@ struct Reads {
 #[derive(Debug)]
 pub struct Shadow {
     granule: usize,
+    /// Binary logarithm of the granule.
+    shift: u32,
     warps: usize,
     granules: usize,
     writes: Vec<Write>,
@@ -67,6 +69,7 @@ impl Shadow {
         let warps = warps as usize;
         Self {
             granule,
+            shift: granule.trailing_zeros(),
             warps,
             granules,
             writes: vec![Write::default(); granules],
@@ -188,20 +191,59 @@ impl Shadow {
         bytes: usize,
         write: bool,
     ) -> Option<Found> {
+        if !write {
+            return self.read(warp, mask, offsets, bytes);
+        }
         let mut found = None;
-        let mut last = None;
         for lane in 0..32 {
-            if mask >> lane & 1 == 0 || last == Some(offsets[lane]) && !write {
-                continue;
+            if mask >> lane & 1 == 1 && found.is_none() {
+                found = self.check(warp, lane as u8, offsets[lane], bytes, write);
             }
-            last = Some(offsets[lane]);
-            let problem = self.check(warp, lane as u8, offsets[lane], bytes, write);
-            found = found.or(problem);
         }
         // Lanes of one instruction do not race with each other: all checks come first.
         for lane in 0..32 {
             if mask >> lane & 1 == 1 {
                 self.note(warp, lane as u8, offsets[lane], bytes, write);
+            }
+        }
+        found
+    }
+
+    /// Reads do not race with each other: each is checked and noted at once. Lanes that follow each
+    /// other and read the same are taken together.
+    fn read(&mut self, warp: u32, mask: u32, offsets: &[u32; 32], bytes: usize) -> Option<Found> {
+        let own = warp as usize;
+        let (clock, synced) = (self.clocks[own], self.synced[own]);
+        let mut found = None;
+        let mut lane = 0;
+        while lane < 32 {
+            let offset = offsets[lane];
+            let first = lane;
+            let mut lanes = 0;
+            while lane < 32 && offsets[lane] == offset {
+                lanes |= mask & 1 << lane;
+                lane += 1;
+            }
+            if lanes == 0 {
+                continue;
+            }
+            for granule in self.granules_of(offset, bytes) {
+                let known = self.writes[granule];
+                let writer = usize::from(known.warp);
+                let after = known.clock < synced
+                    || writer != own && known.clock < self.seen[own * self.warps + writer];
+                if !(after && self.flights == 0) && found.is_none() {
+                    let at = (granule << self.shift) as u32;
+                    found = (first..lane)
+                        .filter(|&lane| lanes >> lane & 1 == 1)
+                        .find_map(|lane| self.check(warp, lane as u8, at, 1, false));
+                }
+                let reads = &mut self.reads[own * self.granules + granule];
+                // Readers that are ordered before these need not be remembered.
+                if reads.clock == clock || reads.clock >= synced {
+                    lanes |= reads.lanes;
+                }
+                *reads = Reads { clock, lanes };
             }
         }
         found
@@ -229,8 +271,8 @@ impl Shadow {
 
     #[inline(always)]
     fn granules_of(&self, offset: u32, bytes: usize) -> std::ops::Range<usize> {
-        let first = offset as usize / self.granule;
-        let end = (offset as usize + bytes).div_ceil(self.granule);
+        let first = offset as usize >> self.shift;
+        let end = (offset as usize + bytes + self.granule - 1) >> self.shift;
         first.min(self.granules)..end.min(self.granules)
     }
 
@@ -285,10 +327,7 @@ impl Shadow {
                 1 << lane
             };
             let known = self.reads[own * self.granules + granule];
-            // Readers that are ordered before this one need not be remembered.
-            let kept = known.clock == clock
-                || known.clock >= self.synced[own]
-                    && !self.ordered(own, lane, own, known.lanes, known.clock);
+            let kept = known.clock == clock || known.clock >= self.synced[own];
             self.reads[own * self.granules + granule] = Reads {
                 clock,
                 lanes: if kept { known.lanes | lanes } else { lanes },
@@ -396,7 +435,11 @@ struct Touched {
 #[derive(Debug, Default)]
 pub struct Conflicts {
     granule: usize,
-    buffers: HashMap<u64, Vec<Touched>>,
+    /// By the base of the buffer.
+    buffers: HashMap<u64, usize>,
+    touched: Vec<Vec<Touched>>,
+    /// The buffer that was accessed last.
+    last: Option<(u64, usize)>,
     block: u32,
     /// Whether the block has written by ordinary stores since its last fence.
     dirty: bool,
@@ -455,6 +498,22 @@ impl Conflicts {
         other == 0 || other == self.block || other != MANY && self.acquired.contains(&other)
     }
 
+    fn entries(&mut self, buffer: &Slot) -> usize {
+        if let Some((base, at)) = self.last
+            && base == buffer.base
+        {
+            return at;
+        }
+        let granules = buffer.size.div_ceil(self.granule.max(1));
+        let touched = &mut self.touched;
+        let at = *self.buffers.entry(buffer.base).or_insert_with(|| {
+            touched.push(vec![Touched::default(); granules]);
+            touched.len() - 1
+        });
+        self.last = Some((buffer.base, at));
+        at
+    }
+
     /// Checks and notes an access; says what another block did if it conflicts.
     pub fn access(
         &mut self,
@@ -463,41 +522,58 @@ impl Conflicts {
         bytes: usize,
         write: bool,
         strong: bool,
-    ) -> Option<String> {
+    ) -> Option<Conflict> {
         if write && !strong {
             self.dirty = true;
         }
         let granule = self.granule.max(1);
-        let granules = buffer.size.div_ceil(granule);
-        let touched = self
-            .buffers
-            .remove(&buffer.base)
-            .unwrap_or_else(|| vec![Touched::default(); granules]);
-        let mut touched = touched;
+        let at = self.entries(buffer);
+        let mut entries = std::mem::take(&mut self.touched[at]);
         let mut found = None;
-        for entry in &mut touched[offset / granule..(offset + bytes).div_ceil(granule)] {
+        let range = offset / granule..(offset + bytes).div_ceil(granule);
+        let block = self.block;
+        for (i, entry) in range.clone().zip(&mut entries[range]) {
             let before = *entry;
-            let wrote = before.writer != 0 && (before.weakly || !strong);
-            if wrote && !self.ordered(before.writer) {
-                found = Some(format!("block {} wrote", before.writer - 1));
-            } else if write && !self.ordered(before.reader) {
-                found = Some(match before.reader {
-                    MANY => "several blocks read".to_owned(),
-                    reader => format!("block {} read", reader - 1),
+            let alone = (before.writer == 0 || before.writer == block)
+                && (before.reader == 0 || before.reader == block);
+            if !alone && found.is_none() {
+                found = self.conflict(before, write, strong).map(|other| Conflict {
+                    offset: i * granule,
+                    other,
                 });
             }
             if write {
-                entry.writer = self.block;
+                entry.writer = block;
                 entry.weakly = !strong;
             } else if !strong {
-                entry.reader = match before.reader {
-                    0 => self.block,
-                    reader if reader == self.block || self.ordered(reader) => self.block,
-                    _ => MANY,
-                };
+                let forgotten = before.reader == 0 || self.ordered(before.reader);
+                entry.reader = if forgotten { block } else { MANY };
             }
         }
-        self.buffers.insert(buffer.base, touched);
+        self.touched[at] = entries;
         found
     }
+
+    fn conflict(&self, before: Touched, write: bool, strong: bool) -> Option<String> {
+        let wrote = before.weakly || !strong;
+        if wrote && !self.ordered(before.writer) {
+            return Some(format!("block {} wrote", before.writer - 1));
+        }
+        if !write || self.ordered(before.reader) {
+            return None;
+        }
+        Some(match before.reader {
+            MANY => "several blocks read".to_owned(),
+            reader => format!("block {} read", reader - 1),
+        })
+    }
+}
+
+/// What an access to global memory conflicts with.
+#[derive(Debug)]
+pub struct Conflict {
+    /// In the buffer, in bytes.
+    pub offset: usize,
+    /// What another block did.
+    pub other: String,
 }

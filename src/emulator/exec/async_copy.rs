@@ -3,6 +3,7 @@
 
 use crate::emulator::finding::{BufferPlace, FindingKind};
 use crate::emulator::launch::Schedule;
+use crate::emulator::memory::global::Touch;
 use crate::emulator::program::async_copy::AsyncCopy;
 use crate::emulator::program::memory::Address;
 
@@ -206,7 +207,7 @@ fn count_sources(
             // A copy at the very end may read less than its size.
             let offsets = offsets_in(buffer, &filled, bytes)
                 .unwrap_or_else(|| filled.map(|address| (address - buffer.base) as u32));
-            context.counters.global_load_sectors += touch_all(buffer, &offsets, false) as u64;
+            context.counters.global_load_sectors += touch_all(buffer, &offsets, Touch::Read) as u64;
         }
     }
 }

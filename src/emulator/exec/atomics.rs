@@ -1,13 +1,15 @@
 //! Atomic operations, one lane after the other.
 
 use crate::emulator::finding::{BufferPlace, FindingKind};
-use crate::emulator::memory::global::Slot as Buffer;
+use crate::emulator::memory::global::{Slot as Buffer, Touch};
 use crate::emulator::memory::{self, SHARED_WINDOW};
 use crate::emulator::program::atomics::{Atomic, Operation};
 use crate::emulator::program::float::Rounding;
 use crate::emulator::program::memory::Space;
 use crate::emulator::program::types::{Class, Type};
 use crate::emulator::program::{SHARED_BASE, SINK};
+
+use crate::emulator::race::Conflict;
 
 use super::context::{Context, Stop};
 use super::memory::{addresses, check_address};
@@ -128,8 +130,8 @@ fn in_global(
         context.report(FindingKind::ReadOnlyWrite, Some(lane), place(), message)?;
     }
     context.counters.global_atomics += 1;
-    buffer.touch(offset, bytes, false);
-    buffer.touch(offset, bytes, true);
+    buffer.touch(offset, bytes, Touch::Read);
+    buffer.touch(offset, bytes, Touch::Write);
     if !buffer.is_written(offset, bytes) {
         let message = format!("the thread updates {bytes} bytes that nothing wrote");
         context.report(FindingKind::UninitialisedRead, Some(lane), place(), message)?;
@@ -159,7 +161,7 @@ fn track(
     conflicts.synchronise(address, atomic.order, true, true);
     let offset = (address - buffer.base) as usize;
     let bytes = atomic.ty.bytes();
-    let Some(other) = conflicts.access(buffer, offset, bytes, true, true) else {
+    let Some(Conflict { other, .. }) = conflicts.access(buffer, offset, bytes, true, true) else {
         return Ok(());
     };
     if context.is_known(FindingKind::BlockConflict) {

@@ -1,11 +1,12 @@
 //! Loads and stores.
 
 use crate::emulator::finding::{BufferPlace, FindingKind};
-use crate::emulator::memory::global::{SECTOR, Slot as Buffer};
+use crate::emulator::memory::global::{SECTOR, Slot as Buffer, Touch};
 use crate::emulator::memory::{self, LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};
 use crate::emulator::program::memory::{Access, Address, Order, Space};
 use crate::emulator::program::types::Class;
 use crate::emulator::program::{LOCAL_BASE, SHARED_BASE};
+use crate::emulator::race::Conflict;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::context::{Context, Stop};
@@ -144,6 +145,27 @@ pub fn check_shared(
     bad_shared(context, offsets, bytes, verb)
 }
 
+/// Passes over the banks of an access of `bytes` bytes a lane, and the fewest possible. Most
+/// accesses stay within 32 adjacent words, of which no two share a bank.
+#[inline(always)]
+fn passes(
+    context: &mut Context,
+    offsets: &[u32; LANES],
+    mask: u32,
+    bytes: usize,
+    run: bool,
+) -> [u64; 2] {
+    if bytes <= 4 {
+        let (low, high, _) = spread(offsets);
+        if high / 4 - low / 4 < 32 {
+            return [1, 1];
+        }
+    } else if run {
+        return [bytes as u64 / 4; 2];
+    }
+    context.wavefronts(offsets, mask, bytes)
+}
+
 #[cold]
 fn bad_shared(
     context: &mut Context,
@@ -190,7 +212,8 @@ fn shared(
     let (bytes, count) = (usize::from(access.bytes), usize::from(access.count));
     let total = bytes * count;
     check_shared(context, offsets, total, verb(access))?;
-    let [passes, ideal] = context.wavefronts(offsets, mask, total);
+    let run = mask == FULL && adjacent(offsets, total);
+    let [passes, ideal] = passes(context, offsets, mask, total, run);
     let counters = &mut context.counters;
     if access.store {
         counters.shared_store_requests += 1;
@@ -214,11 +237,7 @@ fn shared(
     for i in 0..count {
         let at = (bytes * i) as u32;
         if bytes == 4 && access.class != Class::R64 {
-            let mut row = [0; LANES];
-            let words = context.shared.words();
-            for lane in 0..LANES {
-                row[lane] = words[((offsets[lane] + at) / 4) as usize];
-            }
+            let row = shared_words(context.shared.words(), offsets, at, run && count == 1);
             warp.registers.set32(access.registers[i], mask, &row);
         } else {
             let values = offsets.map(|offset| context.shared.read((offset + at) as usize, bytes));
@@ -226,6 +245,20 @@ fn shared(
         }
     }
     Ok(())
+}
+
+/// The words at offsets that have been checked.
+#[inline(always)]
+fn shared_words(words: &[u32], offsets: &[u32; LANES], at: u32, run: bool) -> [u32; LANES] {
+    let first = offsets[0] as usize / 4;
+    if run && let Some(Ok(row)) = words.get(first..first + LANES).map(TryInto::try_into) {
+        return row;
+    }
+    let mut row = [0; LANES];
+    for lane in 0..LANES {
+        row[lane] = words[((offsets[lane] + at) / 4) as usize];
+    }
+    row
 }
 
 #[inline(always)]
@@ -525,11 +558,16 @@ fn in_buffer(
     let run = mask == FULL && adjacent(offsets, total);
     let first = offsets[0] as usize;
     if !buffer.constant {
+        let touch = match (access.store, access.read_only) {
+            (true, _) => Touch::Write,
+            (false, true) => Touch::ReadOnly,
+            (false, false) => Touch::Read,
+        };
         let sectors = if run {
-            buffer.touch(first, total * LANES, access.store);
+            buffer.touch(first, total * LANES, touch);
             (first + total * LANES - 1) / SECTOR - first / SECTOR + 1
         } else {
-            touch_all(buffer, offsets, access.store)
+            touch_all(buffer, offsets, touch)
         };
         let counters = &mut context.counters;
         if access.store {
@@ -538,10 +576,10 @@ fn in_buffer(
             counters.global_load_sectors += sectors as u64;
         }
         if access.read_only {
-            note_read_only(context, buffer, offsets);
+            buffer.note_read_only(context.pc);
         }
         if context.conflicts.is_some() {
-            track_global(context, access, mask, buffer, offsets)?;
+            track_global(context, access, mask, buffer, offsets, run)?;
         }
     }
     if access.store {
@@ -634,7 +672,7 @@ fn store_words(
 }
 
 /// Counts the distinct sectors and notes them in the footprint. An access lies in one sector.
-pub fn touch_all(buffer: &Buffer, offsets: &[u32; LANES], write: bool) -> usize {
+pub fn touch_all(buffer: &Buffer, offsets: &[u32; LANES], touch: Touch) -> usize {
     let mut sectors = offsets.map(|offset| offset / SECTOR as u32);
     if !sectors.is_sorted() {
         sectors.sort_unstable();
@@ -645,7 +683,7 @@ pub fn touch_all(buffer: &Buffer, offsets: &[u32; LANES], write: bool) -> usize 
         if last != Some(sector) {
             count += 1;
             last = Some(sector);
-            buffer.touch(sector as usize * SECTOR, 1, write);
+            buffer.touch(sector as usize * SECTOR, 1, touch);
         }
     }
     count
@@ -673,19 +711,14 @@ fn unwritten(
     Ok(())
 }
 
-fn note_read_only(context: &Context, buffer: &Buffer, offsets: &[u32; LANES]) {
-    buffer.note_read_only(context.pc);
-    for &offset in offsets {
-        buffer.touch_read_only(offset as usize);
-    }
-}
-
+#[inline(never)]
 fn track_global(
     context: &mut Context,
     access: &Access,
     mask: u32,
     buffer: &Buffer,
     offsets: &[u32; LANES],
+    run: bool,
 ) -> Result<(), Stop> {
     let total = usize::from(access.bytes) * usize::from(access.count);
     let strong = access.order != Order::Weak;
@@ -693,31 +726,35 @@ fn track_global(
         return Ok(());
     };
     let mut found = None;
-    for lane in lanes(mask) {
-        let offset = offsets[lane] as usize;
-        if strong {
-            let address = buffer.base + offset as u64;
-            conflicts.synchronise(address, access.order, !access.store, access.store);
-        }
-        let other = conflicts.access(buffer, offset, total, access.store, strong);
-        if let Some(other) = other
-            && found.is_none()
-        {
-            found = Some((lane, offset, other));
+    if run && !strong {
+        let first = offsets[0] as usize;
+        found = conflicts.access(buffer, first, total * LANES, access.store, false);
+    } else {
+        for lane in lanes(mask) {
+            let offset = offsets[lane] as usize;
+            if strong {
+                let address = buffer.base + offset as u64;
+                conflicts.synchronise(address, access.order, !access.store, access.store);
+            }
+            let other = conflicts.access(buffer, offset, total, access.store, strong);
+            found = found.or(other);
         }
     }
-    let Some((lane, offset, other)) = found else {
+    let Some(Conflict { offset, other }) = found else {
         return Ok(());
     };
     if context.is_known(FindingKind::BlockConflict) {
         return Ok(());
     }
+    let reaches =
+        |&lane: &usize| (offsets[lane] as usize..offsets[lane] as usize + total).contains(&offset);
+    let lane = lanes(mask).find(reaches);
     let place = place_in(buffer, buffer.base + offset as u64);
     let message = format!(
         "the thread {} what {other}, with nothing that orders them",
         verb(access)
     );
-    context.report(FindingKind::BlockConflict, Some(lane), place, message)
+    context.report(FindingKind::BlockConflict, lane, place, message)
 }
 
 #[inline(never)]
@@ -792,7 +829,16 @@ fn parameter(
     let total = bytes * count;
     let parameters = context.parameters;
     let mut values = [[0u64; LANES]; 4];
-    for lane in lanes(mask) {
+    // Nearly always a constant offset: one lane stands for all.
+    let mut filled = *offsets;
+    fill(&mut filled, mask);
+    let uniform = filled.iter().all(|&offset| offset == filled[0]);
+    let lanes_read = if uniform {
+        mask & mask.wrapping_neg()
+    } else {
+        mask
+    };
+    for lane in lanes(lanes_read) {
         let offset = offsets[lane];
         let place = || {
             Some(BufferPlace {
@@ -824,6 +870,9 @@ fn parameter(
                 .iter()
                 .rev()
                 .fold(0, |all, &byte| all << 8 | u64::from(byte));
+            if uniform {
+                *values = [values[lane]; LANES];
+            }
         }
     }
     for (i, values) in values.iter().enumerate().take(count) {

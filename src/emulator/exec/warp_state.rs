@@ -5,7 +5,7 @@ use crate::emulator::program::{Kernel, Special};
 
 use super::async_copy::Pending;
 use super::context::Context;
-use super::registers::{FULL, LANES, Registers};
+use super::registers::{FULL, LANES, Registers, Row};
 
 /// Why some lanes do not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct WarpState {
     /// All live lanes, in no order.
     pub splits: Vec<Split>,
     pub copies: Pending,
+    /// Values of special registers, the same in every block but for the block's position.
+    specials: Vec<Row<u32>>,
 }
 
 impl WarpState {
@@ -51,6 +53,7 @@ impl WarpState {
             live: 0,
             splits: Vec::new(),
             copies: Pending::default(),
+            specials: Vec::new(),
         }
     }
 
@@ -72,11 +75,21 @@ impl WarpState {
             self.local.clear();
         }
         self.registers.copy_from(template);
-        for &(slot, special) in &context.kernel.specials {
-            let row = &mut self.registers.r32[usize::from(slot)].0;
-            for (lane, value) in row.iter_mut().enumerate() {
-                *value = special_value(special, context, first + lane as u32);
-            }
+        if self.specials.is_empty() {
+            self.specials = (context.kernel.specials.iter())
+                .map(|&(_, special)| {
+                    Row(std::array::from_fn(|lane| {
+                        special_value(special, context, first + lane as u32)
+                    }))
+                })
+                .collect();
+        }
+        for (&(slot, special), row) in context.kernel.specials.iter().zip(&self.specials) {
+            let to = &mut self.registers.r32[usize::from(slot)];
+            *to = match special {
+                Special::Ctaid(axis) => Row([context.block[usize::from(axis % 3)]; LANES]),
+                _ => *row,
+            };
         }
     }
 

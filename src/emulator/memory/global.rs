@@ -150,33 +150,15 @@ impl Slot {
 
     /// Notes that the sectors of `bytes` bytes from `offset` were read or written in this launch.
     #[inline(always)]
-    pub fn touch(&self, offset: usize, bytes: usize, write: bool) {
-        let map = if write {
-            &self.written_sectors
-        } else {
-            &self.read_sectors
-        };
+    pub fn touch(&self, offset: usize, bytes: usize, touch: Touch) {
         let (first, last) = (offset / SECTOR, (offset + bytes - 1) / SECTOR);
-        if first / 64 == last / 64 {
-            let mask = (u64::MAX >> (63 - (last - first))) << (first % 64);
-            let entry = &map[first / 64];
-            if entry.load(Relaxed) & mask != mask {
-                entry.fetch_or(mask, Relaxed);
+        match touch {
+            Touch::Read => set_bits(&self.read_sectors, first, last),
+            Touch::Write => set_bits(&self.written_sectors, first, last),
+            Touch::ReadOnly => {
+                set_bits(&self.read_sectors, first, last);
+                set_bits(&self.read_only_sectors, first, last);
             }
-        } else {
-            for sector in first..=last {
-                map[sector / 64].fetch_or(1 << (sector % 64), Relaxed);
-            }
-        }
-    }
-
-    /// Notes that the sector of `offset` was read with the promise that the kernel never writes
-    /// it.
-    pub fn touch_read_only(&self, offset: usize) {
-        let sector = offset / SECTOR;
-        let (entry, bit) = (&self.read_only_sectors[sector / 64], 1 << (sector % 64));
-        if entry.load(Relaxed) & bit == 0 {
-            entry.fetch_or(bit, Relaxed);
         }
     }
 
@@ -207,6 +189,30 @@ impl Slot {
             &mut self.read_only_sectors,
         ] {
             map.iter_mut().for_each(|entry| *entry.get_mut() = 0);
+        }
+    }
+}
+
+/// What a launch does to a sector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    Read,
+    /// Read with the promise that the kernel never writes it.
+    ReadOnly,
+    Write,
+}
+
+#[inline(always)]
+fn set_bits(map: &[AtomicU64], first: usize, last: usize) {
+    if first / 64 == last / 64 {
+        let mask = (u64::MAX >> (63 - (last - first))) << (first % 64);
+        let entry = &map[first / 64];
+        if entry.load(Relaxed) & mask != mask {
+            entry.fetch_or(mask, Relaxed);
+        }
+    } else {
+        for bit in first..=last {
+            map[bit / 64].fetch_or(1 << (bit % 64), Relaxed);
         }
     }
 }
@@ -365,10 +371,10 @@ mod tests {
         let mut memory = GlobalMemory::default();
         let a = memory.allocate("a", 10_000, false).unwrap();
         let slot = memory.slot(a).unwrap();
-        slot.touch(0, 128, false);
-        slot.touch(31, 2, false);
-        slot.touch(2000, 200, false);
-        slot.touch(64, 4, true);
+        slot.touch(0, 128, Touch::Read);
+        slot.touch(31, 2, Touch::ReadOnly);
+        slot.touch(2000, 200, Touch::Read);
+        slot.touch(64, 4, Touch::Write);
         // 4 sectors, none new, sectors 62 to 68.
         assert_eq!(memory.footprint(), [4 + 7, 1]);
         memory.begin_launch();
