@@ -6,6 +6,7 @@
 mod arithmetic;
 mod convolution;
 mod integers;
+mod math;
 mod reductions;
 mod shared;
 mod warps;
@@ -343,9 +344,12 @@ pub fn targets(file: &str) -> Vec<String> {
     line.split(' ').map(str::to_owned).collect()
 }
 
-/// The committed PTX of a sample.
+/// The committed PTX of a sample, or what another compiler made of it, in the folder named by
+/// `COSMOGAN_SAMPLE_PTX`.
 pub fn ptx(file: &str, target: &str) -> String {
-    let path = folder().join(format!("ptx/{file}.{target}.ptx"));
+    let folder =
+        std::env::var_os("COSMOGAN_SAMPLE_PTX").map_or_else(|| folder().join("ptx"), PathBuf::from);
+    let path = folder.join(format!("{file}.{target}.ptx"));
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
@@ -355,6 +359,7 @@ pub fn all(seed: u64) -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(arithmetic::cases(&mut random));
     cases.extend(integers::cases(&mut random));
+    cases.extend(math::cases(&mut random));
     cases.extend(reductions::cases(&mut random));
     cases.extend(shared::cases(&mut random));
     cases.extend(warps::cases(&mut random));
