@@ -150,7 +150,11 @@ fn double(r: &mut Registers, float: &Float, mask: u32) {
         Operation::Abs => map1(r, mask, da, f64::abs),
         Operation::Neg => map1(r, mask, da, |a: f64| -a),
         Operation::Sqrt => map1(r, mask, da, |a: f64| canonical64(a.sqrt())),
+        Operation::Reciprocal if float.ftz => map1(r, mask, da, |a: f64| gross(a, |a| 1.0 / a)),
         Operation::Reciprocal => map1(r, mask, da, |a: f64| canonical64(1.0 / a)),
+        Operation::ReciprocalSqrt if float.ftz => {
+            map1(r, mask, da, |a: f64| gross(a, |a| 1.0 / a.sqrt()));
+        }
         Operation::ReciprocalSqrt => map1(r, mask, da, |a: f64| canonical64(1.0 / a.sqrt())),
         Operation::Exp2 => map1(r, mask, da, f64::exp2),
         Operation::Log2 => map1(r, mask, da, f64::log2),
@@ -159,6 +163,26 @@ fn double(r: &mut Registers, float: &Float, mask: u32) {
         Operation::Tanh => map1(r, mask, da, f64::tanh),
         Operation::CopySign => map2(r, mask, dab, |a: f64, b: f64| b.copysign(a)),
     }
+}
+
+/// `.approx.ftz.f64`: `f` from and to numbers of 20 mantissa bits, subnormal ones flushed.
+fn gross(a: f64, f: impl Fn(f64) -> f64) -> f64 {
+    let flush = |x: f64| {
+        if x.is_subnormal() {
+            0.0f64.copysign(x)
+        } else {
+            x
+        }
+    };
+    let upper = |bits: u64| f64::from_bits(bits & !u64::from(u32::MAX));
+    if a.is_nan() {
+        return canonical64(a);
+    }
+    let result = f(upper(flush(a).to_bits()));
+    if result.is_nan() {
+        return canonical64(result);
+    }
+    flush(upper(result.to_bits() + (1 << 31)))
 }
 
 #[inline(never)]
@@ -231,4 +255,25 @@ fn half(float: &Float, format: Format, widen: fn(u32) -> f32, sources: [u32; 3])
 
 fn sum(a: f64, b: f64) -> f64 {
     add_odd(a, b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gross;
+
+    #[test]
+    fn gross_reciprocals_keep_twenty_bits_and_flush_subnormal_numbers() {
+        for i in 0..1000 {
+            let x = 1.0 + f64::from(i) / 777.7;
+            let y = gross(x, |x| 1.0 / x);
+            assert_eq!(y.to_bits() as u32, 0);
+            assert!((y * x - 1.0).abs() < f64::powi(2.0, -19), "{x}: {y}");
+        }
+        let reciprocal = |x: f64| gross(x, |x| 1.0 / x);
+        assert_eq!(reciprocal(-1e-310), f64::NEG_INFINITY);
+        assert_eq!(reciprocal(1.7e308).to_bits(), 0);
+        assert_eq!(reciprocal(f64::NEG_INFINITY).to_bits(), (-0.0f64).to_bits());
+        assert!(reciprocal(f64::from_bits(0x7ff0_0000_0000_0001)).is_nan());
+        assert!(gross(-1.0, |x| 1.0 / x.sqrt()).is_nan());
+    }
 }

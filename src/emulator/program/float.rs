@@ -154,9 +154,11 @@ pub fn decode(
         FloatType::F64 => {
             let transcendental = matches!(operation, Exp2 | Log2 | Sin | Cos | Tanh);
             let approximated = approximate && operation != ReciprocalSqrt;
-            !(ftz || saturate || relu || transcendental || approximated)
-                && mode.unwrap_or_default() == Rounding::Nearest
-                && !matches!(operation, Min { nan: true } | Max { nan: true })
+            let gross = approximate && ftz && matches!(operation, Reciprocal | ReciprocalSqrt);
+            gross
+                || !(ftz || saturate || relu || transcendental || approximated)
+                    && mode.unwrap_or_default() == Rounding::Nearest
+                    && !matches!(operation, Min { nan: true } | Max { nan: true })
         }
         FloatType::F16 | FloatType::F16x2 => {
             matches!(
