@@ -74,6 +74,39 @@ pub fn sweep(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// A writer, and the BLAKE3 digest of what was written through it.
+pub struct Digested<W> {
+    inner: W,
+    hasher: blake3::Hasher,
+}
+
+impl<W> Digested<W> {
+    /// Nothing has been written yet.
+    pub fn new(inner: W) -> Self {
+        Self {
+            inner,
+            hasher: blake3::Hasher::new(),
+        }
+    }
+
+    /// The digest so far, as 64 hexadecimal digits.
+    pub fn hex(&self) -> String {
+        self.hasher.finalize().to_hex().to_string()
+    }
+}
+
+impl<W: Write> Write for Digested<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
 /// Temporary files are private to their owner; what a run leaves behind follows the usual mode.
 #[cfg(unix)]
 fn make_readable_by_others(file: &File) -> io::Result<()> {

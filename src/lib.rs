@@ -7,6 +7,7 @@
 
 pub mod backend;
 pub mod data;
+pub mod emulator;
 pub mod files;
 pub mod model;
 pub mod report;

@@ -17,7 +17,7 @@ use super::npy_write::{write_npy_header, write_npy_pixels};
 use super::patch::Patch;
 use super::provenance::Provenance;
 use super::sidecar::sidecar_path;
-use crate::files::{sweep, write_atomic};
+use crate::files::{Digested, sweep, write_atomic};
 use crate::theory::{ConvergencePower, Cosmology};
 
 /// Part of the cache's file names: raise it when the same parameters give other maps.
@@ -67,7 +67,7 @@ struct Sidecar {
     source: String,
     shift: f64,
     /// Of the whole `.npy` file.
-    crc32: u32,
+    blake3: String,
 }
 
 impl SyntheticSet {
@@ -124,16 +124,17 @@ impl SyntheticSet {
         };
         fs::create_dir_all(directory).map_err(|e| cache("create", directory, e))?;
         sweep(directory).map_err(|e| cache("clean", directory, e))?;
-        let mut crc32 = 0;
+        let mut blake3 = String::new();
         write_atomic(&path, |file| {
-            let mut file = Checksummed::new(file);
+            let mut file = Digested::new(file);
             self.write_maps(&field, &mut file, progress)?;
-            crc32 = file.checksum.finalize();
+            blake3 = file.hex();
             Ok(())
         })
         .map_err(|e| cache("write", &path, e))?;
         // Last: a set without its sidecar is made again.
-        let described = serde_json::to_string_pretty(&self.sidecar(crc32)).map_err(io::Error::from);
+        let described =
+            serde_json::to_string_pretty(&self.sidecar(blake3)).map_err(io::Error::from);
         described
             .and_then(|text| write_atomic(&sidecar, |file| writeln!(file, "{text}")))
             .map_err(|e| cache("write", &sidecar, e))?;
@@ -177,7 +178,7 @@ impl SyntheticSet {
         Ok(RandomField::new(kind, patch, |l| power.at(l))?)
     }
 
-    fn sidecar(&self, crc32: u32) -> Sidecar {
+    fn sidecar(&self, blake3: String) -> Sidecar {
         Sidecar {
             version: VERSION,
             set: *self,
@@ -187,7 +188,7 @@ impl SyntheticSet {
                 env!("CARGO_PKG_VERSION")
             ),
             shift: SHIFT,
-            crc32,
+            blake3,
         }
     }
 
@@ -198,9 +199,9 @@ impl SyntheticSet {
         // Whole, and the bits that were written: disks and copies go wrong.
         let expected = Sidecar {
             source: found.source.clone(),
-            ..self.sidecar(found.crc32)
+            ..self.sidecar(found.blake3.clone())
         };
-        if found != expected || checksum(path).ok()? != found.crc32 {
+        if found != expected || digest_of(path).ok()? != found.blake3 {
             return None;
         }
         let maps = Maps::open(&[path.to_owned()]).ok()?;
@@ -232,38 +233,11 @@ impl SyntheticSet {
     }
 }
 
-/// A writer that keeps the checksum of what goes through it.
-struct Checksummed<W> {
-    inner: W,
-    checksum: crc32fast::Hasher,
-}
-
-impl<W> Checksummed<W> {
-    fn new(inner: W) -> Self {
-        Self {
-            inner,
-            checksum: crc32fast::Hasher::new(),
-        }
-    }
-}
-
-impl<W: Write> Write for Checksummed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.checksum.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-/// CRC-32 of a file; 256 MB take some tenths of a second.
-fn checksum(path: &Path) -> io::Result<u32> {
-    let mut sum = Checksummed::new(io::sink());
-    io::copy(&mut fs::File::open(path)?, &mut sum)?;
-    Ok(sum.checksum.finalize())
+/// The digest of a file; 256 MB take some tenths of a second.
+fn digest_of(path: &Path) -> io::Result<String> {
+    let mut digested = Digested::new(io::sink());
+    io::copy(&mut fs::File::open(path)?, &mut digested)?;
+    Ok(digested.hex())
 }
 
 /// Where synthetic maps are kept: `$COSMOGAN_CACHE`, else `$XDG_CACHE_HOME/cosmogan`, else

@@ -14,7 +14,7 @@ use safetensors::tensor::TensorInfo;
 use serde::{Deserialize, Serialize};
 
 use super::recovery::Recovery;
-use crate::files::write_atomic;
+use crate::files::{Digested, write_atomic};
 use crate::model::{Architecture, Network, Parameter};
 
 /// Version of the names and metadata below. Raised when an older program could misread a file.
@@ -193,10 +193,7 @@ pub fn write(path: &Path, snapshot: &Snapshot) -> Result<(), CheckpointError> {
         let length = (header.len() as u64).to_le_bytes();
         let place = digest_place(&header, NO_DIGEST)
             .ok_or_else(|| io::Error::other("the header has no place for a digest"))?;
-        let mut digested = Digested {
-            file: &mut *file,
-            hasher: blake3::Hasher::new(),
-        };
+        let mut digested = Digested::new(&mut *file);
         digested.write_all(&length)?;
         digested.write_all(&header)?;
         for tensor in &tensors {
@@ -205,7 +202,7 @@ pub fn write(path: &Path, snapshot: &Snapshot) -> Result<(), CheckpointError> {
                 return Err(io::Error::other("a value is not finite"));
             }
         }
-        let digest = digested.hasher.finalize().to_hex();
+        let digest = digested.hex();
         file.seek(SeekFrom::Start((length.len() + place) as u64))?;
         file.write_all(digest.as_bytes())
     });
@@ -228,24 +225,6 @@ pub(super) fn digest_place(header: &[u8], digest: &str) -> Option<usize> {
     let mut windows = header.windows(entry.len());
     let start = windows.position(|window| window == entry.as_bytes())?;
     Some(start + DIGEST_KEY.len() + "\"\":\"".len())
-}
-
-/// A file, and the digest of what was written to it.
-struct Digested<'a, W> {
-    file: &'a mut W,
-    hasher: blake3::Hasher,
-}
-
-impl<W: Write> Write for Digested<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
 }
 
 /// All tensors in the order of the file: by name.

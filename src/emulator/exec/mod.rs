@@ -1,0 +1,227 @@
+//! Runs kernels. [`launch`] deals blocks out to threads; a [`block::Block`] lets its warps take
+//! turns; [`warp_loop`] runs a warp, one instruction after the other, each in all active lanes.
+
+mod async_copy;
+mod atomics;
+mod barrier;
+mod block;
+mod compare;
+mod context;
+mod convert;
+mod float;
+mod integer;
+mod memory;
+mod numbers;
+mod registers;
+mod tensor;
+mod warp;
+mod warp_loop;
+mod warp_state;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use rayon::prelude::*;
+
+use crate::rng::philox4x32_10;
+
+use super::counters::Counters;
+use super::finding::{BufferPlace, Finding, FindingKind};
+use super::launch::{Launch, Report, Schedule};
+use super::memory::global::GlobalMemory;
+use super::program::Kernel;
+use block::Block;
+use context::Context;
+
+/// Chunks of adjacent blocks a thread: enough to even out blocks of different lengths.
+const CHUNKS_PER_THREAD: u64 = 8;
+
+/// Grids beyond this are not shuffled by the random schedule.
+const LARGEST_SHUFFLE: u64 = 1 << 22;
+
+/// Runs all blocks of a launch.
+pub fn launch(
+    memory: &GlobalMemory,
+    kernel: &Kernel,
+    launch: &Launch,
+    parameters: Vec<u8>,
+) -> Report {
+    let blocks = launch.grid.iter().map(|&n| u64::from(n)).product();
+    let work = Work {
+        memory,
+        kernel,
+        launch,
+        parameters,
+        stopped_at: AtomicU64::new(u64::MAX),
+    };
+    let chunks = if kernel.in_order || launch.options.races {
+        vec![work.run_any(&mut work.order(blocks))]
+    } else {
+        work.run_in_parallel(blocks)
+    };
+    let mut counters = Counters::default();
+    let mut findings = Vec::new();
+    for chunk in chunks {
+        counters += chunk.counters;
+        findings.extend(chunk.findings);
+        if chunk.stopped {
+            break;
+        }
+    }
+    let mut report = Report {
+        findings: merge(findings),
+        counters,
+    };
+    if report.completed() {
+        let [read, written] = memory.footprint();
+        report.counters.footprint_read_sectors = read;
+        report.counters.footprint_written_sectors = written;
+        report.findings.extend(broken_promises(memory, kernel));
+    }
+    report
+}
+
+/// What some blocks, run one after the other, came to.
+struct Chunk {
+    counters: Counters,
+    findings: Vec<Finding>,
+    stopped: bool,
+}
+
+struct Work<'a> {
+    memory: &'a GlobalMemory,
+    kernel: &'a Kernel,
+    launch: &'a Launch,
+    parameters: Vec<u8>,
+    /// The lowest block that has ended the launch.
+    stopped_at: AtomicU64,
+}
+
+impl Work<'_> {
+    fn run_in_parallel(&self, blocks: u64) -> Vec<Chunk> {
+        let threads = rayon::current_num_threads() as u64;
+        let chunks = if threads == 1 {
+            1
+        } else {
+            blocks.min(threads * CHUNKS_PER_THREAD)
+        };
+        (0..chunks)
+            .into_par_iter()
+            .map(|i| {
+                let mut range: Range<u64> = i * blocks / chunks..(i + 1) * blocks / chunks;
+                self.run_any(&mut range)
+            })
+            .collect()
+    }
+
+    /// The order in which blocks run that must not run at once.
+    fn order(&self, blocks: u64) -> Box<dyn Iterator<Item = u64>> {
+        let Schedule::Random(seed) = self.launch.options.schedule else {
+            return Box::new(0..blocks);
+        };
+        if blocks > LARGEST_SHUFFLE {
+            return Box::new(0..blocks);
+        }
+        let mut order: Vec<u64> = (0..blocks).collect();
+        let key = [seed as u32, (seed >> 32) as u32];
+        for i in (1..order.len()).rev() {
+            let word = philox4x32_10([i as u32, 1, 0, 0], key)[0];
+            order.swap(i, ((u64::from(word) * (i as u64 + 1)) >> 32) as usize);
+        }
+        Box::new(order.into_iter())
+    }
+
+    fn run_any(&self, blocks: &mut dyn Iterator<Item = u64>) -> Chunk {
+        if has_wide_vectors() {
+            self.run::<true>(blocks)
+        } else {
+            self.run::<false>(blocks)
+        }
+    }
+
+    fn run<const WIDE: bool>(&self, blocks: &mut dyn Iterator<Item = u64>) -> Chunk {
+        let context = Context::new(self.kernel, self.memory, &self.parameters, self.launch);
+        let mut block = Block::new(context);
+        let mut stopped = false;
+        for index in blocks {
+            // What comes after a block that ended the launch does not count.
+            if index > self.stopped_at.load(Relaxed) && !self.kernel.in_order {
+                break;
+            }
+            if block.run::<WIDE>(index).is_err() {
+                self.stopped_at.fetch_min(index, Relaxed);
+                stopped = true;
+                break;
+            }
+        }
+        Chunk {
+            counters: block.context.counters,
+            findings: block.context.take_findings(),
+            stopped,
+        }
+    }
+}
+
+/// Whether the CPU has what the wide variants were compiled for.
+fn has_wide_vectors() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Findings of the same kind at the same line become one, the first.
+fn merge(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut merged: Vec<Finding> = Vec::new();
+    let mut known = HashMap::new();
+    for finding in findings {
+        match known.get(&(finding.kind, finding.ptx_line)) {
+            Some(&at) => {
+                let first: &mut Finding = &mut merged[at];
+                first.count += finding.count;
+            }
+            None => {
+                known.insert((finding.kind, finding.ptx_line), merged.len());
+                merged.push(finding);
+            }
+        }
+    }
+    merged
+}
+
+/// Buffers that `ld.global.nc` read and the kernel wrote.
+fn broken_promises(memory: &GlobalMemory, kernel: &Kernel) -> Vec<Finding> {
+    let finding = |(buffer, (offset, pc)): (String, (usize, u32))| {
+        let instruction = kernel.code.get(pc as usize);
+        Finding {
+            kind: FindingKind::ReadOnlyCacheConflict,
+            message: "the kernel writes a sector that it reads by a load for read-only data"
+                .to_owned(),
+            kernel: kernel.name.clone(),
+            block: [0; 3],
+            warp: None,
+            lane: None,
+            place: Some(BufferPlace {
+                buffer,
+                offset: offset as i64,
+            }),
+            ptx_line: instruction.map_or(0, |instruction| instruction.line),
+            source: instruction.and_then(|instruction| kernel.source(instruction)),
+            count: 1,
+        }
+    };
+    memory
+        .buffers()
+        .filter_map(|buffer| Some((buffer.name.clone(), buffer.broken_promise()?)))
+        .map(finding)
+        .collect()
+}
