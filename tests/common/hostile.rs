@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use cosmogan::data::Maps;
+use cosmogan::emulator::{Argument, Device, Launch, Profile, Schedule};
 use cosmogan::model::{Architecture, discriminator, generator};
 use cosmogan::train::{CheckpointFile, resolve};
 use tempfile::TempDir;
@@ -37,12 +38,13 @@ pub fn map_file(name: &str, bytes: &[u8]) {
     let mut window = Vec::new();
     for parent in 0..maps.len() {
         let side = maps.side(parent);
-        pixels += side * side;
+        let values = side * side * maps.channels();
+        pixels += values;
         assert!(pixels <= bytes.len(), "more pixels than bytes");
         if pixels > MOST_PIXELS {
             return;
         }
-        window.resize(side * side, 0.0);
+        window.resize(values, 0.0);
         maps.read_window(parent, 0, 0, side, &mut window);
     }
 }
@@ -56,6 +58,37 @@ pub fn checkpoint(bytes: &[u8]) {
             let network = generator(&architecture);
             let read = &checkpoint.generator.weights.parameters;
             assert_eq!(read.len(), network.inventory.parameter_len());
+        }
+    }
+}
+
+/// Loads the text as PTX and runs whatever kernels it has for a short while.
+pub fn ptx(text: &str, schedule: Schedule) {
+    let mut device = Device::new(Profile::SM_80);
+    let Ok(module) = device.load("hostile.ptx", text) else {
+        return;
+    };
+    let buffer = device.allocate("buffer", 1024).unwrap();
+    device.upload(buffer, 0, &[1; 1024]).unwrap();
+    for kernel in device.kernels(module).unwrap() {
+        let arguments: Vec<_> = kernel
+            .parameters
+            .iter()
+            .map(|parameter| match parameter.size {
+                8 => Argument::Buffer(buffer),
+                4 => Argument::U32(32),
+                size => Argument::Bytes(vec![0; size]),
+            })
+            .collect();
+        let mut launch = Launch::new([2, 1, 1], [64, 1, 1])
+            .shared(256)
+            .schedule(schedule)
+            .races();
+        launch.options.instruction_limit = 20_000;
+        if let Ok(report) = device.launch(module, &kernel.name, &launch, &arguments) {
+            for finding in &report.findings {
+                assert!(!finding.to_string().is_empty());
+            }
         }
     }
 }
