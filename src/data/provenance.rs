@@ -185,6 +185,10 @@ impl fmt::Display for Teller<'_> {
 /// printed with four digits.
 pub(super) const TOLERANCE: f64 = 1e-4;
 
+/// What pixel scales are called in errors.
+const ANGLE_OVER_PIXELS: &str =
+    "degrees a pixel (--angle, ANGLE or side_deg over the pixels of a side)";
+
 /// What several tellers say and agree on.
 #[derive(Debug, Default)]
 pub(super) struct Agreement<'a> {
@@ -206,7 +210,7 @@ impl<'a> Agreement<'a> {
         teller: Teller<'a>,
     ) -> Result<(), DataError> {
         let pixel_deg = told.side_deg.map(|degrees| degrees / side as f64);
-        agree(&mut self.pixel_deg, "degrees a pixel", pixel_deg, teller)?;
+        agree(&mut self.pixel_deg, ANGLE_OVER_PIXELS, pixel_deg, teller)?;
         for (field, held) in FIELDS.iter().zip(&mut self.fields).skip(1) {
             agree(held, field.name, field.get(told), teller)?;
         }
