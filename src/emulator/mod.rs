@@ -53,8 +53,8 @@
 //! # Adding an instruction
 //!
 //! An instruction belongs to a family: integer, float, convert, memory, atomics, warp, barrier,
-//! tensor, async copy. Each family has one file in `program/` that turns text into a typed operation and one
-//! in `exec/` that runs it.
+//! tensor, async copy. Each family has one file in `program/` that turns text into a typed operation
+//! and one file or folder in `exec/` that runs it.
 //!
 //! 1. Add a variant to the family's enum of operations in `program/<family>.rs`.
 //! 2. Map opcode and modifiers to it in the `decode` function beside it. Take each modifier from
@@ -79,5 +79,5 @@ pub use counters::Counters;
 pub use device::{Buffer, Device, KernelInfo, Module, ParameterInfo};
 pub use error::EmulatorError;
 pub use finding::{BufferPlace, Finding, FindingKind, SourceLine};
-pub use launch::{Argument, Launch, Options, Report, Schedule};
+pub use launch::{Approximations, Argument, Launch, Options, Report, Schedule};
 pub use profile::Profile;

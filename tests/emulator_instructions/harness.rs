@@ -1,11 +1,11 @@
 //! Runs one instruction on drawn values and compares it with its reference.
 
-use cosmogan::emulator::{Argument, Device, Launch, Profile};
+use cosmogan::emulator::{Argument, Device, Launch, Options, Profile};
 use cosmogan::rng::{Philox, SequentialPhilox, Stream};
 use rand::RngExt;
 
 /// Values a case is tried on.
-const COUNT: usize = 4096;
+pub const COUNT: usize = 4096;
 
 /// Registers of a type: class, prefix, bytes.
 fn register(ty: &str) -> (&'static str, &'static str, usize) {
@@ -18,6 +18,17 @@ fn register(ty: &str) -> (&'static str, &'static str, usize) {
 
 /// Runs `instruction` on COUNT triples: `$d`, `$a`, `$b`, `$c` are registers of the given sizes.
 fn run(instruction: &str, d: &str, sources: [&str; 3], values: [&[u64]; 3]) -> Vec<u64> {
+    run_under(Options::default(), instruction, d, sources, values)
+}
+
+/// As [`run`], with options.
+pub fn run_under(
+    options: Options,
+    instruction: &str,
+    d: &str,
+    sources: [&str; 3],
+    values: [&[u64]; 3],
+) -> Vec<u64> {
     let mut body = String::new();
     for (i, (name, ty)) in ["a", "b", "c"].into_iter().zip(sources).enumerate() {
         let (class, _, bytes) = register(ty);
@@ -55,7 +66,8 @@ fn run(instruction: &str, d: &str, sources: [&str; 3], values: [&[u64]; 3]) -> V
         device.upload(buffer, 0, &data).unwrap();
         arguments.push(Argument::Buffer(buffer));
     }
-    let launch = Launch::new([COUNT as u32 / 128, 1, 1], [128, 1, 1]);
+    let mut launch = Launch::new([COUNT as u32 / 128, 1, 1], [128, 1, 1]);
+    launch.options = options;
     let report = device.launch(module, "k", &launch, &arguments).unwrap();
     assert_eq!(report.findings, [], "{instruction}");
     let out = device.download_vec::<u8>(out).unwrap();

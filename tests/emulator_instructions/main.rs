@@ -1,6 +1,7 @@
 //! Instructions against scalar references written from the ISA's definitions, on random and edge
 //! values.
 
+mod approximate;
 mod compare;
 mod convert;
 mod float;

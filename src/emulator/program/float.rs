@@ -132,7 +132,6 @@ pub fn decode(
         _ => return Err("the instruction is not supported".to_owned()),
     };
     let rounds = matches!(operation, Add | Sub | Mul | Fma | Div | Sqrt | Reciprocal);
-    // A fast approximation is taken as correctly rounded.
     let approximate = matches!(
         operation,
         Div | Sqrt | Reciprocal | ReciprocalSqrt | Exp2 | Log2 | Sin | Cos | Tanh
@@ -201,7 +200,7 @@ pub fn decode(
     let slot = |i: usize| slots.get(i).copied().unwrap_or(slots[0]);
     let dst = d.destination(dst, ty.class())?;
     let pair = matches!(float, FloatType::F16x2 | FloatType::BF16x2);
-    let op = Op::Float(Float {
+    let float = Float {
         operation,
         ty: float,
         rounding: mode.unwrap_or_default(),
@@ -212,6 +211,11 @@ pub fn decode(
         a: slot(0),
         b: slot(1),
         c: slot(2),
-    });
+    };
+    let op = if approximate {
+        Op::Approximate(float)
+    } else {
+        Op::Float(float)
+    };
     Ok((op, if pair { 2 * flop } else { flop }))
 }
