@@ -107,8 +107,8 @@ fn the_code_for_any_cpu_gives_the_same_bits_findings_and_counters() {
 #[test]
 fn samples_bear_every_result_that_the_isa_allows_approximate_operations() {
     let mut failures = Vec::new();
-    // Those functions are held to the errors of CUDA's programming guide, which within [-pi, pi]
-    // grants sine and cosine less than the ISA does.
+    // The fast functions are held to less error than the ISA grants: sine and cosine to that of
+    // CUDA's programming guide within [-pi, pi], the reciprocal square root to none.
     let others = |case: &Case| case.kernel != "fast_functions";
     for case in cases::all(9).into_iter().filter(others) {
         for seed in 0..3 {

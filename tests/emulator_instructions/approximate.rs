@@ -112,13 +112,13 @@ fn singles() -> Vec<Case> {
         ),
         case(
             "sin.approx.f32 $d, $a",
-            (-1e-3, 6.28),
+            (-1e-3, 6.25),
             |a, _| a.sin(),
             Absolute(two_to(-20.5)),
         ),
         case(
             "cos.approx.ftz.f32 $d, $a",
-            (-1e-3, 6.28),
+            (-1e-3, 6.25),
             |a, _| a.cos(),
             Absolute(two_to(-20.5)),
         ),
