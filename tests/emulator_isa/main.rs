@@ -1,0 +1,7 @@
+//! Every form (opcode with modifiers) that the emulator takes, against references written from the
+//! ISA's text.
+
+mod exact;
+mod float;
+mod harness;
+mod integer;
