@@ -1,7 +1,10 @@
 //! Every form (opcode with modifiers) that the emulator takes, against references written from the
 //! ISA's text.
 
+mod compare;
+mod convert;
 mod exact;
 mod float;
 mod harness;
 mod integer;
+mod warp;

@@ -165,12 +165,14 @@ pub fn decode(
                 operation,
                 Add | Sub | Mul | Fma | Min { .. } | Max { .. } | Abs | Neg | Exp2 | Tanh
             ) && mode.unwrap_or_default() == Rounding::Nearest
+                && opcode != "mad"
         }
         FloatType::BF16 | FloatType::BF16x2 => {
             matches!(
                 operation,
                 Add | Sub | Mul | Fma | Min { .. } | Max { .. } | Abs | Neg | Exp2 | Tanh
             ) && mode.unwrap_or_default() == Rounding::Nearest
+                && opcode != "mad"
                 && !saturate
                 && (!ftz || operation == Exp2)
         }
