@@ -1,10 +1,12 @@
 //! Every form (opcode with modifiers) that the emulator takes, against references written from the
 //! ISA's text.
 
+mod atomics;
 mod compare;
 mod convert;
 mod exact;
 mod float;
 mod harness;
 mod integer;
+mod memory;
 mod warp;

@@ -257,7 +257,8 @@ pub fn address(
     };
     if let Some(class) = d.class(name) {
         let wide = class == Class::R64;
-        let narrow_is_enough = !matches!(space, Space::Generic | Space::Global);
+        // Constants lie in buffers, beyond 32 bits.
+        let narrow_is_enough = !matches!(space, Space::Generic | Space::Global | Space::Const);
         if !(wide || class == Class::R32 && narrow_is_enough) {
             return Err(format!("{name} holds no address of this memory"));
         }
