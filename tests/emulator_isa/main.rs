@@ -2,6 +2,7 @@
 //! ISA's text.
 
 mod atomics;
+mod block;
 mod compare;
 mod convert;
 mod exact;
@@ -9,4 +10,5 @@ mod float;
 mod harness;
 mod integer;
 mod memory;
+mod tensor;
 mod warp;
