@@ -78,8 +78,12 @@ fn kernel(form: &str) -> Kernel {
     }
 }
 
+pub fn ptx(form: &str) -> String {
+    kernel(form).ptx().to_owned()
+}
+
 pub fn forms() -> Vec<String> {
-    accepted(candidates(), |form| kernel(form).ptx().to_owned())
+    accepted(candidates(), ptx)
 }
 
 #[test]

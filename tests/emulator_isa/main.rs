@@ -4,11 +4,13 @@
 mod atomics;
 mod block;
 mod compare;
+mod control;
 mod convert;
 mod exact;
 mod float;
 mod harness;
 mod integer;
 mod memory;
+mod meter;
 mod tensor;
 mod warp;

@@ -209,8 +209,12 @@ fn kernel(text: &str) -> Kernel {
     if form.store { store(text, &form, class) } else { load(text, &form, class) }
 }
 
+pub fn ptx(form: &str) -> String {
+    kernel(form).ptx().to_owned()
+}
+
 pub fn forms() -> Vec<String> {
-    accepted(candidates(), |form| kernel(form).ptx().to_owned())
+    accepted(candidates(), ptx)
 }
 
 #[test]
@@ -270,8 +274,12 @@ fn address_kernel(form: &str) -> Kernel {
     )
 }
 
+pub fn address_ptx(form: &str) -> String {
+    address_kernel(form).ptx().to_owned()
+}
+
 pub fn address_forms() -> Vec<String> {
-    accepted(address_candidates(), |form| address_kernel(form).ptx().to_owned())
+    accepted(address_candidates(), address_ptx)
 }
 
 #[test]
