@@ -8,11 +8,22 @@ use crate::harness::{Kernel, accepted, bytes, draw, numbers, product, random, wo
 pub fn candidates() -> Vec<String> {
     let kinds = &["sync", "arrive", "red.popc", "red.and", "red.or"];
     [
-        product(&["bar", "barrier"], &[&["", "cta", "cluster"], kinds, &["", "aligned"], &["", "u32", "pred"]]),
+        product(
+            &["bar", "barrier"],
+            &[
+                &["", "cta", "cluster"],
+                kinds,
+                &["", "aligned"],
+                &["", "u32", "pred"],
+            ],
+        ),
         product(&["membar"], &[&["cta", "gl", "sys"]]),
         product(
             &["fence"],
-            &[&["", "sc", "acq_rel", "acquire", "proxy.async"], &["", "cta", "cluster", "gpu", "sys"]],
+            &[
+                &["", "sc", "acq_rel", "acquire", "proxy.async"],
+                &["", "cta", "cluster", "gpu", "sys"],
+            ],
         ),
         product(
             &["cp.async"],
@@ -24,7 +35,10 @@ pub fn candidates() -> Vec<String> {
                 &["", "L2::64B", "L2::128B", "L2::256B"],
             ],
         ),
-        product(&["cp.async"], &[&["commit_group", "wait_group", "wait_all", "bulk", "mbarrier"]]),
+        product(
+            &["cp.async"],
+            &[&["commit_group", "wait_group", "wait_all", "bulk", "mbarrier"]],
+        ),
     ]
     .concat()
 }
@@ -58,7 +72,10 @@ fn middles(form: &str) -> Vec<String> {
             .map(|barrier| format!("{form} {result}{barrier}{predicate};"))
             .to_vec()
     };
-    match all.iter().find(|word| ["sync", "arrive", "red"].contains(word)) {
+    match all
+        .iter()
+        .find(|word| ["sync", "arrive", "red"].contains(word))
+    {
         Some(&"sync") => fill("", ""),
         // The upper half arrives, the lower half waits for it.
         Some(&"arrive") => vec![
@@ -90,13 +107,18 @@ pub fn forms() -> Vec<String> {
 fn barriers_order_a_block_and_reduce_predicates() {
     for form in forms().into_iter().filter(|form| !form.starts_with("cp")) {
         let is_fence = !form.starts_with("bar");
-        let all = if is_fence { vec![format!("{form}; bar.sync 0;")] } else { middles(&form) };
+        let all = if is_fence {
+            vec![format!("{form}; bar.sync 0;")]
+        } else {
+            middles(&form)
+        };
         for middle in all {
             let mut random = random(&middle);
             // Odd numbers with chances of 0, a half and 1.
             for (keep, set) in [(!1u32, 0), (!0, 0), (!0, 1)] {
-                let values: Vec<u64> =
-                    (0..THREADS).map(|_| u64::from(random.random::<u32>() & keep | set)).collect();
+                let values: Vec<u64> = (0..THREADS)
+                    .map(|_| u64::from(random.random::<u32>() & keep | set))
+                    .collect();
                 let (out, _) = exchange(&middle).run(16 * THREADS as usize, &[bytes(&values, 4)]);
                 let holds = |x: &&u64| (**x & 1 == 1) != middle.contains("!%p1;");
                 let count = values.iter().filter(holds).count();
@@ -107,8 +129,16 @@ fn barriers_order_a_block_and_reduce_predicates() {
                 };
                 for (i, found) in numbers(&out, 4).chunks_exact(4).enumerate() {
                     let other = if i < 64 { values[i + 64] } else { 0 };
-                    let count = if form.contains("popc") { count as u64 } else { 0 };
-                    assert_eq!(found[..3], [other, count, predicate.into()], "{middle}, thread {i}");
+                    let count = if form.contains("popc") {
+                        count as u64
+                    } else {
+                        0
+                    };
+                    assert_eq!(
+                        found[..3],
+                        [other, count, predicate.into()],
+                        "{middle}, thread {i}"
+                    );
                 }
             }
         }
@@ -118,15 +148,23 @@ fn barriers_order_a_block_and_reduce_predicates() {
 #[test]
 fn exchange_without_a_barrier_is_a_race() {
     let (_, _, report) = exchange("").report(16 * 128, &[vec![0; 512]]);
-    assert!(report.found(FindingKind::SharedRace), "{:?}", report.findings);
+    assert!(
+        report.found(FindingKind::SharedRace),
+        "{:?}",
+        report.findings
+    );
 }
 
 /// 16 bytes a thread from the first input to shared memory, which holds ones before; `size` of them
 /// by the copy under test. The second input gives the fourth operand.
 fn copy(form: &str, size: usize, fourth: &str) -> Kernel {
     let copy = match words(form)[2] {
-        "commit_group" | "wait_all" => format!("cp.async.ca.shared.global [%r3], [%rd1], 16; {form};"),
-        "wait_group" => format!("cp.async.ca.shared.global [%r3], [%rd1], 16; cp.async.commit_group; {form} 0;"),
+        "commit_group" | "wait_all" => {
+            format!("cp.async.ca.shared.global [%r3], [%rd1], 16; {form};")
+        }
+        "wait_group" => {
+            format!("cp.async.ca.shared.global [%r3], [%rd1], 16; cp.async.commit_group; {form} 0;")
+        }
         _ => format!("{form} [%r3], [%rd1], {size}{fourth};"),
     };
     Kernel::new(
@@ -164,8 +202,20 @@ fn asynchronous_copies_read_what_they_are_told_and_fill_with_zeros() {
                 for (i, found) in out.chunks_exact(16).enumerate() {
                     let read = match fourth {
                         ", %r1" => operand[i] as usize,
-                        ", %p1" => if operand[i] != 0 { 0 } else { size },
-                        ", !%p1" => if operand[i] == 0 { 0 } else { size },
+                        ", %p1" => {
+                            if operand[i] != 0 {
+                                0
+                            } else {
+                                size
+                            }
+                        }
+                        ", !%p1" => {
+                            if operand[i] == 0 {
+                                0
+                            } else {
+                                size
+                            }
+                        }
                         ", 3" => 3,
                         _ => size,
                     };
@@ -185,7 +235,13 @@ fn groups_of_copies_land_in_the_order_of_their_commits() {
     // late as they may, are not.
     for left in 0..=4u32 {
         let copies: String = (0..4)
-            .map(|i| format!("cp.async.ca.shared.global [%r3+{}], [%rd1+{}], 4; cp.async.commit_group;\n", 4 * i, 4 * i))
+            .map(|i| {
+                format!(
+                    "cp.async.ca.shared.global [%r3+{}], [%rd1+{}], 4; cp.async.commit_group;\n",
+                    4 * i,
+                    4 * i
+                )
+            })
             .collect();
         let body = format!(
             ".shared .align 16 .b8 sh[512];\nmad.wide.u32 %rd1, %i, 16, %in0; mov.u32 %r2, sh; mad.lo.u32 %r3, %i, 16, %r2;\n\
@@ -196,7 +252,11 @@ fn groups_of_copies_land_in_the_order_of_their_commits() {
         let (out, _) = Kernel::new(&body, 32, 16, 1).run(512, &[bytes(&data, 4)]);
         for (i, found) in numbers(&out, 4).into_iter().enumerate() {
             let landed = i as u32 % 4 < 4 - left;
-            assert_eq!(found, if landed { i as u64 } else { 0xffff_ffff }, "{left} groups may be left");
+            assert_eq!(
+                found,
+                if landed { i as u64 } else { 0xffff_ffff },
+                "{left} groups may be left"
+            );
         }
     }
 }

@@ -14,13 +14,29 @@ const RELATIONS: &[&str] = &[
     "geu", "num", "nan",
 ];
 const LOGIC: &[&str] = &["", "and", "or", "xor"];
-const PROPERTIES: &[&str] = &["finite", "infinite", "number", "notanumber", "normal", "subnormal"];
+const PROPERTIES: &[&str] = &[
+    "finite",
+    "infinite",
+    "number",
+    "notanumber",
+    "normal",
+    "subnormal",
+];
 
 /// Combinations of which the loader takes a part.
 pub fn candidates() -> Vec<String> {
     [
         product(&["setp"], &[RELATIONS, LOGIC, &["", "ftz"], TYPES]),
-        product(&["set"], &[RELATIONS, LOGIC, &["", "ftz"], &["u32", "s32", "f32", "f16"], TYPES]),
+        product(
+            &["set"],
+            &[
+                RELATIONS,
+                LOGIC,
+                &["", "ftz"],
+                &["u32", "s32", "f32", "f16"],
+                TYPES,
+            ],
+        ),
         product(&["selp"], &[TYPES]),
         product(&["slct"], &[&["", "ftz"], TYPES, &["s32", "f32"]]),
         product(&["testp"], &[PROPERTIES, &["f32", "f64", "f16"]]),
@@ -37,14 +53,21 @@ fn bits(ty: &str) -> Bits {
 }
 
 fn combined(form: &str) -> Option<&str> {
-    words(form).get(2).copied().filter(|word| LOGIC.contains(word))
+    words(form)
+        .get(2)
+        .copied()
+        .filter(|word| LOGIC.contains(word))
 }
 
 /// The results of `setp` are gathered as two bits: of p, then of q.
 pub fn shape(form: &str) -> Shape {
     let all = words(form);
     let ty = *all.last().unwrap();
-    let with = if combined(form).is_some() { ", !%c" } else { "" };
+    let with = if combined(form).is_some() {
+        ", !%c"
+    } else {
+        ""
+    };
     match all[0] {
         "setp" => Shape {
             text: format!(
@@ -61,7 +84,11 @@ pub fn shape(form: &str) -> Shape {
             sources: vec![bits(ty), bits(ty), 1],
         },
         "selp" => Shape::plain(form, bits(ty), &[bits(ty), bits(ty), 1]),
-        "slct" => Shape::plain(form, bits(all[all.len() - 2]), &[bits(all[all.len() - 2]), bits(all[all.len() - 2]), 32]),
+        "slct" => Shape::plain(
+            form,
+            bits(all[all.len() - 2]),
+            &[bits(all[all.len() - 2]), bits(all[all.len() - 2]), 32],
+        ),
         "testp" => Shape::plain(form, 1, &[bits(ty)]),
         "not" | "mov" => Shape::plain(form, 1, &[1]),
         _ => Shape::plain(form, 1, &[1, 1]),
@@ -80,7 +107,11 @@ fn order(ty: &str, ftz: bool, a: u64, b: u64) -> Option<Ordering> {
         }
         let key = |x: u64| {
             let magnitude = i128::from(x & (format.sign() - 1));
-            if x & format.sign() != 0 { -magnitude } else { magnitude }
+            if x & format.sign() != 0 {
+                -magnitude
+            } else {
+                magnitude
+            }
         };
         return Some(key(a).cmp(&key(b)));
     }
@@ -150,12 +181,21 @@ fn reference(form: &str, s: &[u64]) -> u64 {
                 | u64::from(logic(word, !outcome(), with(true))) << 1
                 | u64::from(logic(word, outcome(), with(false))) << 2
         }
-        "set" => match (logic(combined(form), outcome(), with(false)), all[all.len() - 2]) {
+        "set" => match (
+            logic(combined(form), outcome(), with(false)),
+            all[all.len() - 2],
+        ) {
             (false, _) => 0,
             (true, "f32") => 0x3f80_0000,
             _ => 0xffff_ffff,
         },
-        "selp" => if s[2] != 0 { s[0] } else { s[1] },
+        "selp" => {
+            if s[2] != 0 {
+                s[0]
+            } else {
+                s[1]
+            }
+        }
         "testp" => has_property(all[1], ty, s[0]).into(),
         "not" => u64::from(s[0] == 0),
         "mov" => u64::from(s[0] != 0),
@@ -165,7 +205,11 @@ fn reference(form: &str, s: &[u64]) -> u64 {
 
 #[test]
 fn comparisons_know_signs_nans_and_predicates() {
-    none(forms().iter().map(|form| shape(form).check(|s| reference(form, s))));
+    none(
+        forms()
+            .iter()
+            .map(|form| shape(form).check(|s| reference(form, s))),
+    );
 }
 
 #[test]
@@ -178,11 +222,22 @@ fn sources_may_be_negated_predicates() {
     ] {
         // Of (a, !b) for a and b of 00, 01, 10, 11.
         if form == "selp.b32" {
-            let shape = Shape { text: format!("{form} $d, $a, $b, !%c;"), d: 32, sources: vec![32, 32, 1] };
+            let shape = Shape {
+                text: format!("{form} $d, $a, $b, !%c;"),
+                d: 32,
+                sources: vec![32, 32, 1],
+            };
             assert_eq!(shape.check(|s| if s[2] == 0 { s[0] } else { s[1] }), None);
             continue;
         }
-        let shape = Shape { text: format!("{form} $d, $a, !%b;"), d: 1, sources: vec![1, 1] };
-        assert_eq!(shape.check(|s| expected[usize::from(s[0] != 0) * 2 + usize::from(s[1] != 0)]), None);
+        let shape = Shape {
+            text: format!("{form} $d, $a, !%b;"),
+            d: 1,
+            sources: vec![1, 1],
+        };
+        assert_eq!(
+            shape.check(|s| expected[usize::from(s[0] != 0) * 2 + usize::from(s[1] != 0)]),
+            None
+        );
     }
 }

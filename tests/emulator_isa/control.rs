@@ -6,7 +6,18 @@ use crate::harness::{Kernel, accepted, is_accepted, numbers, product};
 
 pub fn candidates() -> Vec<String> {
     product(
-        &["bra", "brx", "brx.idx", "call", "ret", "exit", "trap", "brkpt", "nanosleep", "nop"],
+        &[
+            "bra",
+            "brx",
+            "brx.idx",
+            "call",
+            "ret",
+            "exit",
+            "trap",
+            "brkpt",
+            "nanosleep",
+            "nop",
+        ],
         &[&["", "uni", "u32"]],
     )
 }
@@ -64,8 +75,12 @@ fn kernel(form: &str) -> Kernel {
         ),
         "call" => return calls(form, "ret"),
         "ret" => return calls("call.uni", form),
-        "exit" => format!("st.global.b32 [%o], 1; setp.lt.u32 %p1, %i, 9;\n@%p1 {form};\nst.global.b32 [%o], 2;"),
-        "trap" | "brkpt" => format!("setp.eq.u32 %p1, %i, 40;\n@%p1 {form};\nst.global.b32 [%o], 3;"),
+        "exit" => format!(
+            "st.global.b32 [%o], 1; setp.lt.u32 %p1, %i, 9;\n@%p1 {form};\nst.global.b32 [%o], 2;"
+        ),
+        "trap" | "brkpt" => {
+            format!("setp.eq.u32 %p1, %i, 40;\n@%p1 {form};\nst.global.b32 [%o], 3;")
+        }
         "nanosleep" => format!("{form} 100; {form} %i; st.global.b32 [%o], 3;"),
         _ => format!("{form}; st.global.b32 [%o], 3;"),
     };
@@ -77,7 +92,13 @@ fn expected(form: &str, i: u64) -> u64 {
         "bra" => i * (i + 1) / 2,
         "brx" => [5, 7, 11][i as usize % 3],
         "call" | "ret" => 2 * if i > 20 { 77 } else { i + 1000 },
-        "exit" => if i < 9 { 1 } else { 2 },
+        "exit" => {
+            if i < 9 {
+                1
+            } else {
+                2
+            }
+        }
         _ => 3,
     }
 }
@@ -103,8 +124,12 @@ fn lanes_go_their_own_ways_and_meet_again() {
 fn a_trap_ends_the_launch() {
     for form in ["trap", "brkpt"] {
         let (_, _, report) =
-            Kernel::new(&format!("setp.eq.u32 %p1, %i, 9; @%p1 {form};"), 32, 4, 0).report(128, &[]);
-        assert!(report.found(FindingKind::Illegal) && !report.completed(), "{form}");
+            Kernel::new(&format!("setp.eq.u32 %p1, %i, 9; @%p1 {form};"), 32, 4, 0)
+                .report(128, &[]);
+        assert!(
+            report.found(FindingKind::Illegal) && !report.completed(),
+            "{form}"
+        );
         assert_eq!(report.findings[0].lane, Some(9), "{form}");
     }
 }
@@ -119,8 +144,10 @@ fn a_guard_keeps_lanes_as_they_were() {
         @!%p1 ld.global.b32 %r4, [%in0];\n@%p1 atom.global.add.u32 %r3, [%in0+4], 1;\n\
         selp.b32 %r6, 1, 0, %p2; cvt.u32.u64 %r7, %rd1;\n\
         st.global.b32 [%o], %r1; st.global.b32 [%o+8], %r7; st.global.b32 [%o+12], %r6; st.global.b32 [%o+16], %r5; st.global.b32 [%o+20], %r4;";
-    let (out, after) =
-        Kernel::new(body, 32, 24, 1).run(32 * 24, &[[9u32, 0].iter().flat_map(|x| x.to_le_bytes()).collect()]);
+    let (out, after) = Kernel::new(body, 32, 24, 1).run(
+        32 * 24,
+        &[[9u32, 0].iter().flat_map(|x| x.to_le_bytes()).collect()],
+    );
     for (i, found) in numbers(&out, 4).chunks_exact(6).enumerate() {
         let i = i as u64;
         let wanted = match i < 10 {
@@ -143,8 +170,17 @@ fn special_registers_say_where_a_thread_is() {
         .collect();
     names.extend(
         [
-            "laneid", "warpid", "nwarpid", "lanemask_eq", "lanemask_le", "lanemask_lt", "lanemask_ge",
-            "lanemask_gt", "dynamic_smem_size", "total_smem_size", "smid",
+            "laneid",
+            "warpid",
+            "nwarpid",
+            "lanemask_eq",
+            "lanemask_le",
+            "lanemask_lt",
+            "lanemask_ge",
+            "lanemask_gt",
+            "dynamic_smem_size",
+            "total_smem_size",
+            "smid",
         ]
         .map(|name| format!("%{name}")),
     );
@@ -152,7 +188,12 @@ fn special_registers_say_where_a_thread_is() {
     let stores: String = names
         .iter()
         .enumerate()
-        .map(|(i, name)| format!("mov.u32 %r1, {name}; st.global.b32 [%rd1+{}], %r1;\n", 4 * i))
+        .map(|(i, name)| {
+            format!(
+                "mov.u32 %r1, {name}; st.global.b32 [%rd1+{}], %r1;\n",
+                4 * i
+            )
+        })
         .collect();
     // The flat number of the thread in the grid, by other means than the registers' own order.
     let body = format!(
@@ -185,14 +226,28 @@ fn special_registers_say_where_a_thread_is() {
         wanted.extend([0xffff_ffff & !below, 0xffff_ffff & !(below | 1 << lane), 48]);
         assert_eq!(found[..wanted.len()], wanted, "thread {flat}");
         // Static and dynamic together, each a multiple of 16 at most.
-        assert!((68..=80).contains(&found[wanted.len()]), "{} bytes of shared memory", found[wanted.len()]);
+        assert!(
+            (68..=80).contains(&found[wanted.len()]),
+            "{} bytes of shared memory",
+            found[wanted.len()]
+        );
         assert_eq!(found[wanted.len() + 1..], [0, 0], "thread {flat}");
     }
 }
 
 #[test]
 fn registers_that_the_emulator_cannot_know_are_refused() {
-    for name in ["clock", "clock64", "globaltimer", "pm0", "envreg0", "clusterid.x", "tid.w", "laneid.x", "cluster_ctarank"] {
+    for name in [
+        "clock",
+        "clock64",
+        "globaltimer",
+        "pm0",
+        "envreg0",
+        "clusterid.x",
+        "tid.w",
+        "laneid.x",
+        "cluster_ctarank",
+    ] {
         let body = format!("mov.u32 %r1, %{name}; st.global.b32 [%o], %r1;");
         assert!(!is_accepted(Kernel::new(&body, 32, 4, 0).ptx()), "%{name}");
     }

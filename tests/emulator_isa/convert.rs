@@ -3,23 +3,43 @@
 use crate::exact::{self, Format, Mode, Number};
 use crate::harness::{Bits, Shape, none, product, words};
 
-const TYPES: &[&str] =
-    &["u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64", "f16", "bf16", "f32", "f64"];
-const MODES: &[&str] = &["", "rn", "rz", "rm", "rp", "rni", "rzi", "rmi", "rpi", "rna"];
+const TYPES: &[&str] = &[
+    "u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64", "f16", "bf16", "f32", "f64",
+];
+const MODES: &[&str] = &[
+    "", "rn", "rz", "rm", "rp", "rni", "rzi", "rmi", "rpi", "rna",
+];
 
 /// Combinations of which the loader takes a part.
 pub fn candidates() -> Vec<String> {
     [
-        product(&["cvt"], &[MODES, &["", "relu"], &["", "ftz"], &["", "sat", "satfinite"], TYPES, TYPES]),
         product(
             &["cvt"],
-            &[MODES, &["", "relu"], &["", "ftz"], &["", "sat", "satfinite"], &["f16x2", "bf16x2", "tf32", "e4m3x2", "e5m2x2"], &["f32"]],
+            &[
+                MODES,
+                &["", "relu"],
+                &["", "ftz"],
+                &["", "sat", "satfinite"],
+                TYPES,
+                TYPES,
+            ],
+        ),
+        product(
+            &["cvt"],
+            &[
+                MODES,
+                &["", "relu"],
+                &["", "ftz"],
+                &["", "sat", "satfinite"],
+                &["f16x2", "bf16x2", "tf32", "e4m3x2", "e5m2x2"],
+                &["f32"],
+            ],
         ),
         product(
             &["mov"],
             &[&[
-                "b16", "u16", "s16", "b32", "u32", "s32", "b64", "u64", "s64", "f16", "bf16", "f32",
-                "f64", "f16x2", "bf16x2", "b8", "u8", "b128",
+                "b16", "u16", "s16", "b32", "u32", "s32", "b64", "u64", "s64", "f16", "bf16",
+                "f32", "f64", "f16x2", "bf16x2", "b8", "u8",
             ]],
         ),
     ]
@@ -86,31 +106,58 @@ fn convert(form: &str, to: &str, from: &str, x: u64) -> u64 {
         return match Format::named(to) {
             None => {
                 let (low, high) = range(to);
-                let value = if has("sat") { value.clamp(low, high) } else { value };
+                let value = if has("sat") {
+                    value.clamp(low, high)
+                } else {
+                    value
+                };
                 integer(to, value as u64) as u64
             }
             Some(to) => {
                 let result = exact::from_integer(value).round(to, nearest);
-                if has("sat") { exact::saturate(to, result) } else { result }
+                if has("sat") {
+                    exact::saturate(to, result)
+                } else {
+                    result
+                }
             }
         };
     };
-    let x = if has("ftz") && from == "f32" { format.flush(x) } else { x };
+    let x = if has("ftz") && from == "f32" {
+        format.flush(x)
+    } else {
+        x
+    };
     let Some(target) = Format::named(to) else {
         let (low, high) = range(to);
         return match format.open(x) {
             // Zero, unless a type of 64 bits takes part: then the top bit alone.
-            Number::Nan if bits(from) == 64 || bits(to) == 64 => if signed(to) { low as u64 } else { 1 << (bits(to) - 1) },
+            Number::Nan if bits(from) == 64 || bits(to) == 64 => {
+                if signed(to) {
+                    low as u64
+                } else {
+                    1 << (bits(to) - 1)
+                }
+            }
             Number::Nan => 0,
             Number::Infinite { negative } => (if negative { low } else { high }) as u64,
             Number::Finite(exact) => exact.integer(nearest).clamp(low, high) as u64,
         };
     };
     let result = match integral {
-        true => exact::convert(format, target, Mode::Nearest, exact::integral(format, nearest, x)),
+        true => exact::convert(
+            format,
+            target,
+            Mode::Nearest,
+            exact::integral(format, nearest, x),
+        ),
         false => exact::convert(format, target, nearest, x),
     };
-    let result = if has("ftz") && to == "f32" { target.flush(result) } else { result };
+    let result = if has("ftz") && to == "f32" {
+        target.flush(result)
+    } else {
+        result
+    };
     if has("sat") {
         exact::saturate(target, result)
     } else if has("relu") && !target.is_nan(result) && result & target.sign() != 0 {
@@ -178,7 +225,11 @@ fn vectors_of_registers_are_packed_from_the_lowest() {
         ("mov.b64 $d, {$b, $a};", 64, &[32, 32], 0),
     ];
     for (text, d, sources, bits) in cases {
-        let shape = Shape { text: text.to_owned(), d, sources: sources.to_vec() };
+        let shape = Shape {
+            text: text.to_owned(),
+            d,
+            sources: sources.to_vec(),
+        };
         let wrong = shape.check(|s| match bits {
             0 => s[0] << 32 | s[1],
             _ => s.iter().rev().fold(0, |all, x| all << bits | x),
@@ -195,7 +246,11 @@ fn vectors_of_registers_are_packed_from_the_lowest() {
         ("mov.b64 {_, _, _, $d}, $a;", 16, 64, 48),
     ];
     for (text, d, a, shift) in parts {
-        let shape = Shape { text: text.to_owned(), d, sources: vec![a] };
+        let shape = Shape {
+            text: text.to_owned(),
+            d,
+            sources: vec![a],
+        };
         assert_eq!(shape.check(|s| s[0] >> shift), None);
     }
 }

@@ -9,10 +9,22 @@ pub struct Format {
     pub fraction: u32,
 }
 
-pub const F16: Format = Format { bits: 16, fraction: 10 };
-pub const BF16: Format = Format { bits: 16, fraction: 7 };
-pub const F32: Format = Format { bits: 32, fraction: 23 };
-pub const F64: Format = Format { bits: 64, fraction: 52 };
+pub const F16: Format = Format {
+    bits: 16,
+    fraction: 10,
+};
+pub const BF16: Format = Format {
+    bits: 16,
+    fraction: 7,
+};
+pub const F32: Format = Format {
+    bits: 32,
+    fraction: 23,
+};
+pub const F64: Format = Format {
+    bits: 64,
+    fraction: 52,
+};
 
 impl Format {
     pub fn named(word: &str) -> Option<Self> {
@@ -60,7 +72,13 @@ impl Format {
     pub fn value(self, x: u64) -> f64 {
         match self.open(x) {
             Number::Nan => f64::NAN,
-            Number::Infinite { negative } => if negative { f64::NEG_INFINITY } else { f64::INFINITY },
+            Number::Infinite { negative } => {
+                if negative {
+                    f64::NEG_INFINITY
+                } else {
+                    f64::INFINITY
+                }
+            }
             Number::Finite(number) => {
                 let rounded = number.round(F64, Mode::Nearest);
                 f64::from_bits(rounded)
@@ -177,7 +195,8 @@ impl Exact {
         let lowest = 1 - format.bias() - format.fraction as i32;
         let unit = (top - format.fraction as i32).max(lowest);
         let (whole, half, exact) = number.split(unit - number.exponent);
-        let grown = whole as u64 + u64::from(mode.grows(self.negative, whole & 1 == 1, half, exact));
+        let grown =
+            whole as u64 + u64::from(mode.grows(self.negative, whole & 1 == 1, half, exact));
         let magnitude = u128::from(grown) + (((unit - lowest) as u128) << format.fraction);
         if magnitude < u128::from(format.infinity()) {
             return sign | magnitude as u64;
@@ -209,12 +228,21 @@ impl Exact {
 
 /// An integer, exactly.
 pub fn from_integer(x: i128) -> Exact {
-    Exact { negative: x < 0, significand: x.unsigned_abs(), exponent: 0, more: false }
+    Exact {
+        negative: x < 0,
+        significand: x.unsigned_abs(),
+        exponent: 0,
+        more: false,
+    }
 }
 
 fn plus(a: Exact, b: Exact, mode: Mode) -> Exact {
     if a.significand == 0 && b.significand == 0 {
-        let negative = if a.negative == b.negative { a.negative } else { mode == Mode::Down };
+        let negative = if a.negative == b.negative {
+            a.negative
+        } else {
+            mode == Mode::Down
+        };
         return Exact { negative, ..a };
     }
     if a.significand == 0 {
@@ -224,7 +252,11 @@ fn plus(a: Exact, b: Exact, mode: Mode) -> Exact {
         return a;
     }
     let (a, b) = (a.raised(), b.raised());
-    let (large, small) = if a.exponent >= b.exponent { (a, b) } else { (b, a) };
+    let (large, small) = if a.exponent >= b.exponent {
+        (a, b)
+    } else {
+        (b, a)
+    };
     let distance = large.exponent - small.exponent;
     let (shifted, more) = match distance {
         0..=126 => {
@@ -235,17 +267,35 @@ fn plus(a: Exact, b: Exact, mode: Mode) -> Exact {
     };
     if large.negative == small.negative {
         let significand = large.significand + shifted;
-        return Exact { significand, more, ..large };
+        return Exact {
+            significand,
+            more,
+            ..large
+        };
     }
     if large.significand == shifted && !more {
-        return Exact { negative: mode == Mode::Down, significand: 0, exponent: 0, more: false };
+        return Exact {
+            negative: mode == Mode::Down,
+            significand: 0,
+            exponent: 0,
+            more: false,
+        };
     }
     if large.significand >= shifted {
         // What was cut off is subtracted too: one unit less, and a little more than that.
         let significand = large.significand - shifted - u128::from(more);
-        return Exact { significand, more, ..large };
+        return Exact {
+            significand,
+            more,
+            ..large
+        };
     }
-    Exact { negative: small.negative, significand: shifted - large.significand, more, exponent: large.exponent }
+    Exact {
+        negative: small.negative,
+        significand: shifted - large.significand,
+        more,
+        exponent: large.exponent,
+    }
 }
 
 fn times(a: Exact, b: Exact) -> Exact {
@@ -267,9 +317,17 @@ fn product(a: Number, b: Number) -> Number {
     use Number::{Finite, Infinite, Nan};
     match (a, b) {
         (Nan, _) | (_, Nan) => Nan,
-        (Infinite { negative }, Infinite { negative: other }) => Infinite { negative: negative != other },
+        (Infinite { negative }, Infinite { negative: other }) => Infinite {
+            negative: negative != other,
+        },
         (Infinite { negative }, Finite(x)) | (Finite(x), Infinite { negative }) => {
-            if x.significand == 0 { Nan } else { Infinite { negative: negative != x.negative } }
+            if x.significand == 0 {
+                Nan
+            } else {
+                Infinite {
+                    negative: negative != x.negative,
+                }
+            }
         }
         (Finite(a), Finite(b)) => Finite(times(a, b)),
     }
@@ -288,7 +346,9 @@ fn sum(a: Number, b: Number, mode: Mode) -> Number {
 fn close(format: Format, mode: Mode, number: Number) -> u64 {
     match number {
         Number::Nan => format.nan(),
-        Number::Infinite { negative } => format.infinity() | if negative { format.sign() } else { 0 },
+        Number::Infinite { negative } => {
+            format.infinity() | if negative { format.sign() } else { 0 }
+        }
         Number::Finite(exact) => exact.round(format, mode),
     }
 }
@@ -305,12 +365,22 @@ pub fn div(format: Format, mode: Mode, a: u64, b: u64) -> u64 {
     use Number::{Finite, Infinite, Nan};
     let number = match (format.open(a), format.open(b)) {
         (Nan, _) | (_, Nan) | (Infinite { .. }, Infinite { .. }) => Nan,
-        (Infinite { negative }, Finite(b)) => Infinite { negative: negative != b.negative },
-        (Finite(a), Infinite { negative }) => {
-            Finite(Exact { negative: a.negative != negative, significand: 0, ..a })
-        }
+        (Infinite { negative }, Finite(b)) => Infinite {
+            negative: negative != b.negative,
+        },
+        (Finite(a), Infinite { negative }) => Finite(Exact {
+            negative: a.negative != negative,
+            significand: 0,
+            ..a
+        }),
         (Finite(a), Finite(b)) if b.significand == 0 => {
-            if a.significand == 0 { Nan } else { Infinite { negative: a.negative != b.negative } }
+            if a.significand == 0 {
+                Nan
+            } else {
+                Infinite {
+                    negative: a.negative != b.negative,
+                }
+            }
         }
         (Finite(a), Finite(b)) => {
             let a = a.raised();
@@ -359,7 +429,11 @@ pub fn integral(format: Format, mode: Mode, a: u64) -> u64 {
     match format.open(a) {
         Number::Finite(exact) if exact.exponent < 0 && exact.significand != 0 => {
             let whole = from_integer(exact.integer(mode));
-            Exact { negative: exact.negative, ..whole }.round(format, Mode::Nearest)
+            Exact {
+                negative: exact.negative,
+                ..whole
+            }
+            .round(format, Mode::Nearest)
         }
         number => close(format, mode, number),
     }
@@ -375,12 +449,20 @@ pub fn pick(format: Format, smaller: bool, nan: bool, a: u64, b: u64) -> u64 {
     }
     let key = |x: u64| {
         let magnitude = (x & (format.sign() - 1)) as i128;
-        if x & format.sign() != 0 { -magnitude - 1 } else { magnitude }
+        if x & format.sign() != 0 {
+            -magnitude - 1
+        } else {
+            magnitude
+        }
     };
     if (key(a) < key(b)) == smaller { a } else { b }
 }
 
 /// To [0, 1], NaN to 0.
 pub fn saturate(format: Format, x: u64) -> u64 {
-    if format.is_nan(x) || x & format.sign() != 0 { 0 } else { x.min(format.one()) }
+    if format.is_nan(x) || x & format.sign() != 0 {
+        0
+    } else {
+        x.min(format.one())
+    }
 }

@@ -3,14 +3,18 @@
 use crate::exact::{self, Format, Mode};
 use crate::harness::{Bits, Shape, none, product, words};
 
-pub const UNARY: &[&str] = &["abs", "neg", "sqrt", "rcp", "rsqrt", "ex2", "lg2", "sin", "cos", "tanh"];
+pub const UNARY: &[&str] = &[
+    "abs", "neg", "sqrt", "rcp", "rsqrt", "ex2", "lg2", "sin", "cos", "tanh",
+];
 
 /// Combinations of which the loader takes a part.
 pub fn candidates() -> Vec<String> {
     product(
         &[
             UNARY,
-            &["add", "sub", "mul", "fma", "mad", "div", "min", "max", "copysign"],
+            &[
+                "add", "sub", "mul", "fma", "mad", "div", "min", "max", "copysign",
+            ],
         ]
         .concat(),
         &[
@@ -64,7 +68,10 @@ fn lane(form: &str, format: Format, s: &[u64]) -> u64 {
     let has = |word: &str| all.contains(&word);
     let flushed = |x: u64| if has("ftz") { format.flush(x) } else { x };
     let s: Vec<u64> = s.iter().map(|&x| flushed(x)).collect();
-    let mode = all.iter().find_map(|word| Mode::named(word)).unwrap_or(Mode::Nearest);
+    let mode = all
+        .iter()
+        .find_map(|word| Mode::named(word))
+        .unwrap_or(Mode::Nearest);
     let result = match all[0] {
         "add" => exact::add(format, mode, s[0], s[1]),
         "sub" => exact::add(format, mode, s[0], s[1] ^ format.sign()),
@@ -79,7 +86,12 @@ fn lane(form: &str, format: Format, s: &[u64]) -> u64 {
         "copysign" => return s[0] & format.sign() | s[1] & !format.sign(),
         opcode => {
             let function = function(opcode).unwrap_or_else(|| panic!("{opcode} has no reference"));
-            let value = function(f64::from_bits(exact::convert(format, exact::F64, mode, s[0])));
+            let value = function(f64::from_bits(exact::convert(
+                format,
+                exact::F64,
+                mode,
+                s[0],
+            )));
             exact::convert(exact::F64, format, Mode::Nearest, value.to_bits())
         }
     };
@@ -130,27 +142,46 @@ fn is_gross(form: &str) -> bool {
 
 #[test]
 fn arithmetic_rounds_once_in_every_mode_and_type() {
-    none(forms().iter().filter(|form| !is_gross(form)).map(|form| check(form)));
+    none(
+        forms()
+            .iter()
+            .filter(|form| !is_gross(form))
+            .map(|form| check(form)),
+    );
 }
 
 #[test]
 fn gross_approximations_of_doubles_keep_twenty_bits() {
-    none(forms().into_iter().filter(|form| is_gross(form)).map(|form| {
-        let reference = |s: &[u64]| lane(&form, exact::F64, &[exact::F64.flush(s[0]) >> 32 << 32]);
-        shape(&form).check_by(reference, |found, expected| {
-            let nan = |x| exact::F64.is_nan(x);
-            // Half a unit of 20 bits, and a little of the rounding of the reference.
-            nan(found) && nan(expected)
-                || !nan(found) && found << 32 == 0 && found.abs_diff(expected) <= (1 << 31) + 2
-                || exact::F64.flush(found) == found && found.abs_diff(expected) <= 1 << 52 && expected & (1 << 63) == found & (1 << 63) && found & !(1 << 63) == 0
-        })
-    }));
+    none(
+        forms()
+            .into_iter()
+            .filter(|form| is_gross(form))
+            .map(|form| {
+                let reference =
+                    |s: &[u64]| lane(&form, exact::F64, &[exact::F64.flush(s[0]) >> 32 << 32]);
+                shape(&form).check_by(reference, |found, expected| {
+                    let nan = |x| exact::F64.is_nan(x);
+                    // Half a unit of 20 bits, and a little of the rounding of the reference.
+                    nan(found) && nan(expected)
+                        || !nan(found)
+                            && found << 32 == 0
+                            && found.abs_diff(expected) <= (1 << 31) + 2
+                        || exact::F64.flush(found) == found
+                            && found.abs_diff(expected) <= 1 << 52
+                            && expected & (1 << 63) == found & (1 << 63)
+                            && found & !(1 << 63) == 0
+                })
+            }),
+    );
 }
 
 #[test]
 fn sums_of_nearly_equal_products_are_exact() {
     // c lies near -a b: all but the last bits cancel, or a tie is broken by what lies far below.
-    for form in forms().into_iter().filter(|form| form.starts_with("fma") && format(form).1 <= 64) {
+    for form in forms()
+        .into_iter()
+        .filter(|form| form.starts_with("fma") && format(form).1 <= 64)
+    {
         let (format, bits) = format(&form);
         if bits != format.bits {
             continue;

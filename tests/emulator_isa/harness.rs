@@ -44,9 +44,15 @@ pub struct Shape {
 impl Shape {
     /// `form $d, $a, ...;`
     pub fn plain(form: &str, d: Bits, sources: &[Bits]) -> Self {
-        let operands: String =
-            ["$a", "$b", "$c", "$e"][..sources.len()].iter().map(|name| format!(", {name}")).collect();
-        Self { text: format!("{form} $d{operands};"), d, sources: sources.to_vec() }
+        let operands: String = ["$a", "$b", "$c", "$e"][..sources.len()]
+            .iter()
+            .map(|name| format!(", {name}"))
+            .collect();
+        Self {
+            text: format!("{form} $d{operands};"),
+            d,
+            sources: sources.to_vec(),
+        }
     }
 
     pub fn ptx(&self) -> String {
@@ -54,8 +60,16 @@ impl Shape {
         let mut body = String::new();
         for (i, (&bits, name)) in self.sources.iter().zip(["a", "b", "c", "e"]).enumerate() {
             let (width, bytes) = if bits == 1 { (32, 4) } else { (bits, bits / 8) };
-            let loaded = if bits == 1 { "%i2".to_owned() } else { format!("%{name}") };
-            let class = if bits == 1 { "pred".to_owned() } else { format!("b{bits}") };
+            let loaded = if bits == 1 {
+                "%i2".to_owned()
+            } else {
+                format!("%{name}")
+            };
+            let class = if bits == 1 {
+                "pred".to_owned()
+            } else {
+                format!("b{bits}")
+            };
             body += &format!(
                 ".reg .{class} %{name};\nld.param.u64 %q, [s{i}];\nmad.wide.u32 %q, %i, {bytes}, %q;\n\
                  ld.global.b{width} {loaded}, [%q];\n"
@@ -72,10 +86,15 @@ impl Shape {
             1 => (".pred %d".to_owned(), "selp.b32 %i2, 1, 0, %d;\n"),
             bits => (format!(".b{bits} %d"), ""),
         };
-        let (kept, bytes) = if self.d == 1 { ("%i2", 4) } else { ("%d", self.d / 8) };
+        let (kept, bytes) = if self.d == 1 {
+            ("%i2", 4)
+        } else {
+            ("%d", self.d / 8)
+        };
         let width = if self.d == 1 { 32 } else { stored(self.d) };
-        let parameters: String =
-            (0..self.sources.len()).map(|i| format!(", .param .u64 s{i}")).collect();
+        let parameters: String = (0..self.sources.len())
+            .map(|i| format!(", .param .u64 s{i}"))
+            .collect();
         format!(
             ".version 8.0\n.target sm_80\n.address_size 64\n.entry k(.param .u64 out{parameters})\n{{\n\
              .reg .b32 %i, %j, %i2; .reg .b64 %q; .reg {class};\n\
@@ -145,14 +164,24 @@ impl Shape {
         reference: impl Fn(&[u64]) -> u64,
         equal: impl Fn(u64, u64) -> bool,
     ) -> Option<String> {
-        let mask = if self.d == 1 { 1 } else { u64::MAX >> (64 - self.d) };
-        self.run(values).into_iter().enumerate().find_map(|(i, found)| {
-            let sources: Vec<u64> = values.iter().map(|row| row[i]).collect();
-            let expected = reference(&sources) & mask;
-            (!equal(found, expected)).then(|| {
-                format!("{} of {sources:x?} gives {found:x}, not {expected:x}", self.text)
+        let mask = if self.d == 1 {
+            1
+        } else {
+            u64::MAX >> (64 - self.d)
+        };
+        self.run(values)
+            .into_iter()
+            .enumerate()
+            .find_map(|(i, found)| {
+                let sources: Vec<u64> = values.iter().map(|row| row[i]).collect();
+                let expected = reference(&sources) & mask;
+                (!equal(found, expected)).then(|| {
+                    format!(
+                        "{} of {sources:x?} gives {found:x}, not {expected:x}",
+                        self.text
+                    )
+                })
             })
-        })
     }
 
     #[must_use]
@@ -162,7 +191,10 @@ impl Shape {
 }
 
 fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |all, &byte| all << 8 | u64::from(byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |all, &byte| all << 8 | u64::from(byte))
 }
 
 pub fn is_accepted(ptx: &str) -> bool {
@@ -179,9 +211,9 @@ pub fn refusal(ptx: &str) -> String {
 
 /// A generator of its own for each form.
 pub fn random(name: &str) -> SequentialPhilox {
-    let step = name
-        .bytes()
-        .fold(7u64, |all, byte| (all ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let step = name.bytes().fold(7u64, |all, byte| {
+        (all ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     Philox::new(11, Stream::Benchmark, step).sequential()
 }
 
@@ -211,30 +243,76 @@ pub fn draw(name: &str, sources: &[Bits]) -> Vec<Vec<u64>> {
 }
 
 fn edge_or_random(random: &mut SequentialPhilox, bits: Bits) -> u64 {
-    let small = [0, 1, 2, 3, 7, 8, 15, 16, 17, 24, 31, 32, 33, 40, 63, 64, 65, 127, 128, 255, 256];
+    let small = [
+        0, 1, 2, 3, 7, 8, 15, 16, 17, 24, 31, 32, 33, 40, 63, 64, 65, 127, 128, 255, 256,
+    ];
     let floats: &[u64] = match bits {
         16 => &[
             0x0001, 0x03ff, 0x0400, 0x3c00, 0x3c01, 0x3bff, 0x3800, 0x7bff, 0x7c00, 0x7e00, 0x7c01,
             0x3f80, 0x7f80, 0x7fc0, 0x7f7f, 0x0080, 0x007f, 0x3555, 0x5bff, 0x6400, 0x6401,
         ],
         32 => &[
-            0x0000_0001, 0x007f_ffff, 0x0080_0000, 0x3f80_0000, 0x3f7f_ffff, 0x3f00_0000,
-            0x7f7f_ffff, 0x7f80_0000, 0x7fc0_0000, 0x7f80_0001, 0x4b00_0001, 0x4f00_0000,
-            0x4eff_ffff, 0x4f80_0000, 0x5f00_0000, 0x5f80_0000, 0x3fc0_0000, 0x4020_0000,
-            0x3f80_0001, 0x477f_e000, 0x477f_f000, 0x3380_0000, 0x3300_0000, 0x3f80_8000,
-            0x3f81_8000, 0x3f80_1000, 0x3f80_3000, 0x7f7f_8000, 0x42ff_0000, 0x437f_8000,
-            0x40ff_ffff, 0x3f80_2fff,
+            0x0000_0001,
+            0x007f_ffff,
+            0x0080_0000,
+            0x3f80_0000,
+            0x3f7f_ffff,
+            0x3f00_0000,
+            0x7f7f_ffff,
+            0x7f80_0000,
+            0x7fc0_0000,
+            0x7f80_0001,
+            0x4b00_0001,
+            0x4f00_0000,
+            0x4eff_ffff,
+            0x4f80_0000,
+            0x5f00_0000,
+            0x5f80_0000,
+            0x3fc0_0000,
+            0x4020_0000,
+            0x3f80_0001,
+            0x477f_e000,
+            0x477f_f000,
+            0x3380_0000,
+            0x3300_0000,
+            0x3f80_8000,
+            0x3f81_8000,
+            0x3f80_1000,
+            0x3f80_3000,
+            0x7f7f_8000,
+            0x42ff_0000,
+            0x437f_8000,
+            0x40ff_ffff,
+            0x3f80_2fff,
         ],
         64 => &[
-            0x0000_0000_0000_0001, 0x000f_ffff_ffff_ffff, 0x0010_0000_0000_0000,
-            0x3ff0_0000_0000_0000, 0x3fe0_0000_0000_0000, 0x3ff0_0000_0000_0001,
-            0x7fef_ffff_ffff_ffff, 0x7ff0_0000_0000_0000, 0x7ff8_0000_0000_0000,
-            0x41df_ffff_ffc0_0000, 0x41e0_0000_0000_0000, 0x41ef_ffff_ffe0_0000,
-            0x43e0_0000_0000_0000, 0x43f0_0000_0000_0000, 0x36a0_0000_0000_0000,
-            0x3690_0000_0000_0000, 0x3810_0000_0000_0000, 0x47ef_ffff_e000_0000,
-            0x47ef_ffff_f000_0000, 0x3ff0_0000_1000_0000, 0x3ff0_0000_3000_0000,
-            0x3ff8_0000_0000_0000, 0x4004_0000_0000_0000, 0x40ef_fc00_0000_0000,
-            0x40ef_fe00_0000_0000, 0x3ff0_0200_0000_0000, 0x3ff0_0200_0000_0001,
+            0x0000_0000_0000_0001,
+            0x000f_ffff_ffff_ffff,
+            0x0010_0000_0000_0000,
+            0x3ff0_0000_0000_0000,
+            0x3fe0_0000_0000_0000,
+            0x3ff0_0000_0000_0001,
+            0x7fef_ffff_ffff_ffff,
+            0x7ff0_0000_0000_0000,
+            0x7ff8_0000_0000_0000,
+            0x41df_ffff_ffc0_0000,
+            0x41e0_0000_0000_0000,
+            0x41ef_ffff_ffe0_0000,
+            0x43e0_0000_0000_0000,
+            0x43f0_0000_0000_0000,
+            0x36a0_0000_0000_0000,
+            0x3690_0000_0000_0000,
+            0x3810_0000_0000_0000,
+            0x47ef_ffff_e000_0000,
+            0x47ef_ffff_f000_0000,
+            0x3ff0_0000_1000_0000,
+            0x3ff0_0000_3000_0000,
+            0x3ff8_0000_0000_0000,
+            0x4004_0000_0000_0000,
+            0x40ef_fc00_0000_0000,
+            0x40ef_fe00_0000_0000,
+            0x3ff0_0200_0000_0000,
+            0x3ff0_0200_0000_0001,
         ],
         _ => &[0, 1],
     };
@@ -242,7 +320,9 @@ fn edge_or_random(random: &mut SequentialPhilox, bits: Bits) -> u64 {
     match random.random_range(0..8u32) {
         0 => small[random.random_range(0..small.len())],
         1 => small[random.random_range(0..small.len())].wrapping_neg(),
-        2 => (1u64 << random.random_range(0..bits)).wrapping_sub(u64::from(random.random::<bool>())),
+        2 => {
+            (1u64 << random.random_range(0..bits)).wrapping_sub(u64::from(random.random::<bool>()))
+        }
         3 | 4 => floats[random.random_range(0..floats.len())] ^ sign(random),
         5 if bits == 32 => {
             let x = f32::from_bits(0x3f00_0000 + (random.random::<u32>() >> 6));
@@ -277,8 +357,9 @@ impl Kernel {
         inputs: usize,
     ) -> Self {
         let parameters: String = (0..inputs).map(|i| format!(", .param .u64 s{i}")).collect();
-        let loads: String =
-            (0..inputs).map(|i| format!("ld.param.u64 %in{i}, [s{i}];\n")).collect();
+        let loads: String = (0..inputs)
+            .map(|i| format!("ld.param.u64 %in{i}, [s{i}];\n"))
+            .collect();
         let ptx = format!(
             ".version 8.0\n.target sm_90\n.address_size 64\n{module}\n\
              .entry k(.param .u64 out{parameters}, .param .align 16 .b8 blob[64])\n{{\n\
@@ -286,7 +367,10 @@ impl Kernel {
              mov.u32 %i, %tid.x;\nld.param.u64 %o, [out];\nmad.wide.u32 %o, %i, {out_bytes}, %o;\n\
              {loads}{body}\nret;\n}}\n"
         );
-        Self { ptx, launch: Launch::new([1, 1, 1], [threads, 1, 1]) }
+        Self {
+            ptx,
+            launch: Launch::new([1, 1, 1], [threads, 1, 1]),
+        }
     }
 
     pub fn ptx(&self) -> &str {
@@ -305,25 +389,28 @@ impl Kernel {
         (out, inputs)
     }
 
-    pub fn report(
-        &self,
-        out_bytes: usize,
-        inputs: &[Vec<u8>],
-    ) -> (Vec<u8>, Vec<Vec<u8>>, Report) {
+    pub fn report(&self, out_bytes: usize, inputs: &[Vec<u8>]) -> (Vec<u8>, Vec<Vec<u8>>, Report) {
         let mut device = Device::new(Profile::SM_90);
         let module = device
             .load("case.ptx", &self.ptx)
             .unwrap_or_else(|error| panic!("{error}\n{}", self.ptx));
         let mut buffers = vec![device.allocate("out", out_bytes.max(1)).unwrap()];
-        device.upload(buffers[0], 0, &vec![0; out_bytes.max(1)]).unwrap();
+        device
+            .upload(buffers[0], 0, &vec![0; out_bytes.max(1)])
+            .unwrap();
         for data in inputs {
             let buffer = device.allocate("in", data.len()).unwrap();
             device.upload(buffer, 0, data).unwrap();
             buffers.push(buffer);
         }
-        let mut arguments: Vec<_> = buffers.iter().map(|&buffer| Argument::Buffer(buffer)).collect();
+        let mut arguments: Vec<_> = buffers
+            .iter()
+            .map(|&buffer| Argument::Buffer(buffer))
+            .collect();
         arguments.push(Argument::Bytes(blob()));
-        let report = device.launch(module, "k", &self.launch, &arguments).unwrap();
+        let report = device
+            .launch(module, "k", &self.launch, &arguments)
+            .unwrap();
         let mut all = buffers
             .iter()
             .map(|&buffer| device.download_vec::<u8>(buffer).unwrap());
@@ -333,12 +420,17 @@ impl Kernel {
 
 /// 64 bytes without a pattern, for parameters and tables.
 pub fn blob() -> Vec<u8> {
-    (0..64u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8 ^ 0xa5).collect()
+    (0..64u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8 ^ 0xa5)
+        .collect()
 }
 
 /// Little-endian bytes of numbers of `bytes` bytes.
 pub fn bytes(numbers: &[u64], bytes: usize) -> Vec<u8> {
-    numbers.iter().flat_map(|x| x.to_le_bytes().into_iter().take(bytes)).collect()
+    numbers
+        .iter()
+        .flat_map(|x| x.to_le_bytes().into_iter().take(bytes))
+        .collect()
 }
 
 /// Little-endian numbers of `bytes` bytes.
@@ -348,11 +440,19 @@ pub fn numbers(data: &[u8], bytes: usize) -> Vec<u64> {
 
 /// The forms that the loader takes, of `candidates` in the kernels that `ptx` makes.
 pub fn accepted(candidates: Vec<String>, ptx: impl Fn(&str) -> String) -> Vec<String> {
-    candidates.into_iter().filter(|form| is_accepted(&ptx(form))).collect()
+    candidates
+        .into_iter()
+        .filter(|form| is_accepted(&ptx(form)))
+        .collect()
 }
 
 /// Fails with all that was found wrong.
 pub fn none(wrong: impl Iterator<Item = Option<String>>) {
     let wrong: Vec<String> = wrong.flatten().collect();
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }

@@ -2,16 +2,23 @@
 
 use crate::harness::{Bits, Shape, none, product, words};
 
-const TYPES: &[&str] =
-    &["u8", "s8", "b8", "u16", "s16", "b16", "u32", "s32", "b32", "u64", "s64", "b64"];
+const TYPES: &[&str] = &[
+    "u8", "s8", "b8", "u16", "s16", "b16", "u32", "s32", "b32", "u64", "s64", "b64",
+];
 const PRMT: &[&str] = &["", "f4e", "b4e", "rc8", "ecl", "ecr", "rc16"];
 
 /// Combinations of which the loader takes a part.
 pub fn candidates() -> Vec<String> {
     let sign = &["u32", "s32"];
     [
-        product(&["add", "sub", "addc", "subc"], &[&["", "sat"], &["", "cc"], TYPES]),
-        product(&["mul", "mad", "madc"], &[&["", "lo", "hi", "wide"], &["", "cc", "sat"], TYPES]),
+        product(
+            &["add", "sub", "addc", "subc"],
+            &[&["", "sat"], &["", "cc"], TYPES],
+        ),
+        product(
+            &["mul", "mad", "madc"],
+            &[&["", "lo", "hi", "wide"], &["", "cc", "sat"], TYPES],
+        ),
         product(&["mul24", "mad24"], &[&["lo", "hi"], &["u32", "s32"]]),
         product(
             &[
@@ -35,7 +42,10 @@ fn bits(ty: &str) -> Bits {
 }
 
 fn ty<'a>(form: &'a str) -> &'a str {
-    words(form).into_iter().rfind(|word| TYPES.contains(word)).unwrap_or("b32")
+    words(form)
+        .into_iter()
+        .rfind(|word| TYPES.contains(word))
+        .unwrap_or("b32")
 }
 
 pub fn shape(form: &str) -> Shape {
@@ -43,7 +53,11 @@ pub fn shape(form: &str) -> Shape {
     let n = bits(ty(form)).max(16);
     match all[0] {
         "mul" | "mad" | "madc" => {
-            let d = if all.contains(&"wide") { 2 * n.min(32) } else { n };
+            let d = if all.contains(&"wide") {
+                2 * n.min(32)
+            } else {
+                n
+            };
             let sources = [n, n, d];
             Shape::plain(form, d, &sources[..if all[0] == "mul" { 2 } else { 3 }])
         }
@@ -61,14 +75,22 @@ pub fn shape(form: &str) -> Shape {
 }
 
 fn lop3(form: &str, table: u32) -> Shape {
-    Shape { text: format!("{form} $d, $a, $b, $c, {table};"), d: 32, sources: vec![32; 3] }
+    Shape {
+        text: format!("{form} $d, $a, $b, $c, {table};"),
+        d: 32,
+        sources: vec![32; 3],
+    }
 }
 
 /// With its sign or with zeros.
 fn extended(x: u64, bits: Bits, signed: bool) -> i128 {
     let shift = 128 - bits;
     let x = (x as i128) << shift;
-    if signed { x >> shift } else { ((x as u128) >> shift) as i128 }
+    if signed {
+        x >> shift
+    } else {
+        ((x as u128) >> shift) as i128
+    }
 }
 
 fn bit(x: u64, i: u64) -> u64 {
@@ -88,7 +110,11 @@ fn prmt(mode: &str, a: u64, b: u64, c: u64) -> u64 {
         _ => {
             let selector = c >> (4 * i) & 15;
             let chosen = byte(selector & 7);
-            if selector & 8 == 0 { chosen } else { 0xff * (chosen >> 7) }
+            if selector & 8 == 0 {
+                chosen
+            } else {
+                0xff * (chosen >> 7)
+            }
         }
     };
     (0..4).fold(0, |all, i| all | pick(i) << (8 * i))
@@ -102,7 +128,13 @@ fn reference(form: &str, s: &[u64]) -> u64 {
     let v = |i: usize| extended(s[i], n, signed);
     let low = |i: usize| s[i] & 0xff;
     let has = |word: &str| all.contains(&word);
-    let clamped = |x: i128| if has("sat") { x.clamp(-(1 << 31), (1 << 31) - 1) } else { x };
+    let clamped = |x: i128| {
+        if has("sat") {
+            x.clamp(-(1 << 31), (1 << 31) - 1)
+        } else {
+            x
+        }
+    };
     let multiplied = || {
         let product = v(0).wrapping_mul(v(1));
         match (has("hi"), signed) {
@@ -117,8 +149,20 @@ fn reference(form: &str, s: &[u64]) -> u64 {
         "mul" => multiplied(),
         "mad" => multiplied().wrapping_add(i128::from(s[2])),
         // GPUs give all ones for a division by zero, and the dividend as the rest.
-        "div" => if v(1) == 0 { -1 } else { v(0) / v(1) },
-        "rem" => if v(1) == 0 { v(0) } else { v(0) % v(1) },
+        "div" => {
+            if v(1) == 0 {
+                -1
+            } else {
+                v(0) / v(1)
+            }
+        }
+        "rem" => {
+            if v(1) == 0 {
+                v(0)
+            } else {
+                v(0) % v(1)
+            }
+        }
         "min" => v(0).min(v(1)),
         "max" => v(0).max(v(1)),
         "sad" => v(2) + (v(0) - v(1)).abs(),
@@ -142,7 +186,11 @@ fn reference(form: &str, s: &[u64]) -> u64 {
         }
         "bfe" => {
             let (at, len) = (low(1), low(2));
-            let sign = if signed && len > 0 { bit(s[0], (at + len - 1).min(top)) } else { 0 };
+            let sign = if signed && len > 0 {
+                bit(s[0], (at + len - 1).min(top))
+            } else {
+                0
+            };
             (0..=top).fold(0, |all, i| {
                 let inside = i < len && at + i <= top;
                 all | i128::from(if inside { bit(s[0], at + i) } else { sign }) << i
@@ -152,19 +200,36 @@ fn reference(form: &str, s: &[u64]) -> u64 {
             let (at, len) = (low(2), low(3));
             (0..=top).fold(0, |all, i| {
                 let inside = i >= at && i - at < len;
-                all | i128::from(if inside { bit(s[0], i - at) } else { bit(s[1], i) }) << i
+                all | i128::from(if inside {
+                    bit(s[0], i - at)
+                } else {
+                    bit(s[1], i)
+                }) << i
             })
         }
-        "shl" => if s[1] > top { 0 } else { v(0) << s[1] },
+        "shl" => {
+            if s[1] > top {
+                0
+            } else {
+                v(0) << s[1]
+            }
+        }
         "shr" => v(0) >> s[1].min(100),
         "shf" => {
             let by = if has("wrap") { s[2] % 32 } else { s[2].min(32) };
             let both = u128::from(s[1] << 32 | s[0]);
-            (if has("l") { both << by >> 32 } else { both >> by }) as i128
+            (if has("l") {
+                both << by >> 32
+            } else {
+                both >> by
+            }) as i128
         }
         "dp4a" => {
             let part = |x: u64, i: u32, ty: &str| extended(x >> (8 * i), 8, ty == "s32");
-            (0..4).map(|i| part(s[0], i, all[1]) * part(s[1], i, all[2])).sum::<i128>() + v(2)
+            (0..4)
+                .map(|i| part(s[0], i, all[1]) * part(s[1], i, all[2]))
+                .sum::<i128>()
+                + v(2)
         }
         "prmt" => prmt(all.get(2).unwrap_or(&""), s[0], s[1], s[2]).into(),
         opcode => panic!("{opcode} has no reference"),
@@ -182,7 +247,9 @@ fn carries(form: &str) -> bool {
 
 #[test]
 fn integer_operations_follow_the_isa() {
-    let forms = forms().into_iter().filter(|form| !carries(form) && !form.starts_with("lop3"));
+    let forms = forms()
+        .into_iter()
+        .filter(|form| !carries(form) && !form.starts_with("lop3"));
     none(forms.map(|form| shape(&form).check(|sources| reference(&form, sources))));
 }
 
@@ -193,11 +260,27 @@ fn carries_and_borrows_are_taken_and_left() {
         let add = form.starts_with("add");
         let (takes, leaves) = (words(&form)[0].ends_with('c'), words(&form).contains(&"cc"));
         // Carry in: of all ones and one more, or of zero less one.
-        let before = if add { "add.cc.u32 %t, %t, 0xffffffff;" } else { "sub.cc.u32 %t, 0, %t;" };
-        let after = if add { "addc.u32 %t, 0, 0;" } else { "subc.u32 %t, 0, 0;" };
+        let before = if add {
+            "add.cc.u32 %t, %t, 0xffffffff;"
+        } else {
+            "sub.cc.u32 %t, 0, %t;"
+        };
+        let after = if add {
+            "addc.u32 %t, 0, 0;"
+        } else {
+            "subc.u32 %t, 0, 0;"
+        };
         for carry in [false, true] {
-            let kept = if carry { "cvt.u64.u32 $d, %t;" } else { "cvt.u64.u32 $d, %x;" };
-            let kept = if n == 64 && !carry { "mov.b64 $d, %x;" } else { kept };
+            let kept = if carry {
+                "cvt.u64.u32 $d, %t;"
+            } else {
+                "cvt.u64.u32 $d, %x;"
+            };
+            let kept = if n == 64 && !carry {
+                "mov.b64 $d, %x;"
+            } else {
+                kept
+            };
             let shape = Shape {
                 text: format!(
                     "{{ .reg .b32 %t; .reg .b{n} %x; mov.b32 %t, $c; {before} {form} %x, $a, $b; {after} {kept} }}"

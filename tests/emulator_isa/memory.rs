@@ -8,19 +8,38 @@ const TYPES: &[&str] = &[
 ];
 const VECTORS: &[&str] = &["", "v2", "v4", "v8"];
 const SPACES: &[&str] = &[
-    "", "global", "const", "shared", "shared::cta", "local", "param", "param::entry", "param::func",
+    "",
+    "global",
+    "const",
+    "shared",
+    "shared::cta",
+    "local",
+    "param",
+    "param::entry",
+    "param::func",
     "shared::cluster",
 ];
-const ORDERS: &[&str] = &["", "weak", "volatile", "relaxed", "acquire", "release", "mmio"];
+const ORDERS: &[&str] = &[
+    "", "weak", "volatile", "relaxed", "acquire", "release", "mmio",
+];
 const SCOPES: &[&str] = &["", "cta", "cluster", "gpu", "sys"];
 const CACHES: &[&str] = &["", "ca", "cg", "cs", "lu", "cv", "wb", "wt"];
 const L1: &[&str] = &[
-    "", "L1::evict_normal", "L1::evict_unchanged", "L1::evict_first", "L1::evict_last",
+    "",
+    "L1::evict_normal",
+    "L1::evict_unchanged",
+    "L1::evict_first",
+    "L1::evict_last",
     "L1::no_allocate",
 ];
 const L2: &[&str] = &[
-    "", "L2::evict_normal", "L2::evict_unchanged", "L2::evict_first", "L2::evict_last",
-    "L2::no_allocate", "L2::cache_hint",
+    "",
+    "L2::evict_normal",
+    "L2::evict_unchanged",
+    "L2::evict_first",
+    "L2::evict_last",
+    "L2::no_allocate",
+    "L2::cache_hint",
 ];
 const SIZES: &[&str] = &["", "L2::64B", "L2::128B", "L2::256B"];
 
@@ -30,8 +49,14 @@ pub fn candidates() -> Vec<String> {
     let mut all = [
         product(&["ld", "st", "ldu"], &[SPACES, VECTORS, TYPES]),
         product(&["ld", "st"], &[ORDERS, SCOPES, SPACES, &["b32"]]),
-        product(&["ld", "st"], &[&["", "global"], CACHES, L1, L2, SIZES, &["b32"]]),
-        product(&["ld"], &[&["global"], CACHES, L1, L2, SIZES, &["nc"], &["b32"]]),
+        product(
+            &["ld", "st"],
+            &[&["", "global"], CACHES, L1, L2, SIZES, &["b32"]],
+        ),
+        product(
+            &["ld"],
+            &[&["global"], CACHES, L1, L2, SIZES, &["nc"], &["b32"]],
+        ),
         product(&["ld"], &[&["global.nc"], CACHES, L1, L2, SIZES, &["b32"]]),
         product(&["ld.global.nc"], &[VECTORS, TYPES]),
     ]
@@ -46,7 +71,10 @@ pub fn address_candidates() -> Vec<String> {
     [
         product(&["cvta"], &[&["", "to"], SPACES, &["u32", "u64"]]),
         product(&["isspacep"], &[SPACES]),
-        product(&["prefetch"], &[SPACES, &["L1", "L2", "L2::evict_last", "L2::evict_normal"]]),
+        product(
+            &["prefetch"],
+            &[SPACES, &["L1", "L2", "L2::evict_last", "L2::evict_normal"]],
+        ),
         product(&["prefetchu"], &[&["L1"]]),
     ]
     .concat()
@@ -71,14 +99,23 @@ impl<'a> Form<'a> {
     fn new(form: &'a str) -> Self {
         let all = words(form);
         let ty = *all.last().unwrap();
-        let space = all.iter().find(|word| SPACES[1..].contains(word)).map_or("", |word| word);
+        let space = all
+            .iter()
+            .find(|word| SPACES[1..].contains(word))
+            .map_or("", |word| word);
         let count = match () {
             () if all.contains(&"v2") => 2,
             () if all.contains(&"v4") => 4,
             () if all.contains(&"v8") => 8,
             () => 1,
         };
-        Self { store: all[0] == "st", space, count, ty, bytes: bits(ty) / 8 }
+        Self {
+            store: all[0] == "st",
+            space,
+            count,
+            ty,
+            bytes: bits(ty) / 8,
+        }
     }
 
     /// Bits of registers that can hold the type.
@@ -99,12 +136,19 @@ fn registers(class: usize, count: usize) -> String {
             _ => format!("%rd{}", 16 + i),
         })
         .collect();
-    if count == 1 { names[0].clone() } else { format!("{{{}}}", names.join(", ")) }
+    if count == 1 {
+        names[0].clone()
+    } else {
+        format!("{{{}}}", names.join(", "))
+    }
 }
 
 fn module() -> String {
     let values: Vec<String> = blob().iter().map(u8::to_string).collect();
-    format!(".const .align 16 .b8 table[64] = {{{}}};", values.join(", "))
+    format!(
+        ".const .align 16 .b8 table[64] = {{{}}};",
+        values.join(", ")
+    )
 }
 
 const MEMORIES: &str = ".shared .align 16 .b8 sh[512]; .local .align 16 .b8 lo[64];\n";
@@ -116,7 +160,9 @@ fn load(text: &str, form: &Form, class: usize) -> Kernel {
         "" | "global" => "add.s64 %rd2, %in0, %rd1;",
         "const" => "mov.u64 %rd2, table; add.s64 %rd2, %rd2, %rd1;",
         "local" => "mov.u64 %rd2, lo; add.s64 %rd2, %rd2, %rd1;",
-        "shared" | "shared::cta" | "shared::cluster" => "mov.u64 %rd2, sh; add.s64 %rd2, %rd2, %rd1;",
+        "shared" | "shared::cta" | "shared::cluster" => {
+            "mov.u64 %rd2, sh; add.s64 %rd2, %rd2, %rd1;"
+        }
         _ => "mov.u64 %rd2, blob; add.s64 %rd2, %rd2, %rd1;",
     };
     let fill: String = (0..16)
@@ -128,7 +174,12 @@ fn load(text: &str, form: &Form, class: usize) -> Kernel {
     let store: String = (0..form.count)
         .map(|i| {
             let all = registers(class, form.count);
-            let name = all.trim_matches(['{', '}']).split(", ").nth(i).unwrap_or_default().to_owned();
+            let name = all
+                .trim_matches(['{', '}'])
+                .split(", ")
+                .nth(i)
+                .unwrap_or_default()
+                .to_owned();
             format!("st.global.b{class} [%o+{}], {name};\n", 8 * i)
         })
         .collect();
@@ -150,10 +201,17 @@ fn check_load(text: &str, class: usize) {
             let at = (thread * size) % 64 + i * form.bytes;
             let value = numbers(&blob()[at..at + form.bytes], form.bytes)[0];
             let shift = 64 - 8 * form.bytes;
-            let value = if signed { ((value << shift) as i64 >> shift) as u64 } else { value };
+            let value = if signed {
+                ((value << shift) as i64 >> shift) as u64
+            } else {
+                value
+            };
             let expected = value & (u64::MAX >> (64 - class));
             let found = numbers(&out[8 * i..8 * i + 8], 8)[0];
-            assert_eq!(found, expected, "{text}, thread {thread}, element {i}, {class} bits");
+            assert_eq!(
+                found, expected,
+                "{text}, thread {thread}, element {i}, {class} bits"
+            );
         }
     }
 }
@@ -165,7 +223,10 @@ fn store(text: &str, form: &Form, class: usize) -> Kernel {
         "" | "global" => ("mov.b64 %rd3, %o;", ""),
         "local" => ("mov.u64 %rd3, lo;", "local"),
         "param" | "param::func" => ("", "param"),
-        _ => ("mov.u64 %rd3, sh; mad.wide.u32 %rd3, %i, 16, %rd3;", "shared"),
+        _ => (
+            "mov.u64 %rd3, sh; mad.wide.u32 %rd3, %i, 16, %rd3;",
+            "shared",
+        ),
     };
     let all = registers(class, form.count);
     let names: Vec<&str> = all.trim_matches(['{', '}']).split(", ").collect();
@@ -206,7 +267,11 @@ fn check_store(text: &str, class: usize) {
 fn kernel(text: &str) -> Kernel {
     let form = Form::new(text);
     let class = form.classes().first().copied().unwrap_or(64);
-    if form.store { store(text, &form, class) } else { load(text, &form, class) }
+    if form.store {
+        store(text, &form, class)
+    } else {
+        load(text, &form, class)
+    }
 }
 
 pub fn ptx(form: &str) -> String {
@@ -222,14 +287,21 @@ fn loads_and_stores_of_every_width_reach_every_space() {
     for form in forms() {
         let parsed = Form::new(&form);
         for class in parsed.classes() {
-            if parsed.store { check_store(&form, class) } else { check_load(&form, class) }
+            if parsed.store {
+                check_store(&form, class)
+            } else {
+                check_load(&form, class)
+            }
         }
     }
 }
 
 fn address_kernel(form: &str) -> Kernel {
     let all = words(form);
-    let space = all.iter().find(|word| SPACES[1..].contains(word)).map_or("", |word| word);
+    let space = all
+        .iter()
+        .find(|word| SPACES[1..].contains(word))
+        .map_or("", |word| word);
     let (variable, plain) = match space {
         "" | "global" => ("%in0", "global"),
         "const" => ("table", "const"),
@@ -237,16 +309,25 @@ fn address_kernel(form: &str) -> Kernel {
         "shared" | "shared::cta" | "shared::cluster" => ("sh", "shared"),
         _ => ("blob", "param"),
     };
-    let fill = "ld.global.b32 %r1, [%in0+8]; st.local.b32 [lo+8], %r1; st.shared.b32 [sh+8], %r1;\n";
+    let fill =
+        "ld.global.b32 %r1, [%in0+8]; st.local.b32 [lo+8], %r1; st.shared.b32 [sh+8], %r1;\n";
     let body = match all[0] {
         // There and, for `to`, back again.
         "cvta" if all[1] == "to" => {
             let there = form.replace(".to", "");
-            format!("mov.u64 %rd1, {variable}; {there} %rd2, %rd1; {form} %rd3, %rd2; ld.{plain}.b32 %r2, [%rd3+8];")
+            format!(
+                "mov.u64 %rd1, {variable}; {there} %rd2, %rd1; {form} %rd3, %rd2; ld.{plain}.b32 %r2, [%rd3+8];"
+            )
         }
         "cvta" => format!("mov.u64 %rd1, {variable}; {form} %rd2, %rd1; ld.b32 %r2, [%rd2+8];"),
         "isspacep" => {
-            let kinds = [("shared", "sh"), ("local", "lo"), ("param", "blob"), ("const", "table"), ("global", "%in0")];
+            let kinds = [
+                ("shared", "sh"),
+                ("local", "lo"),
+                ("param", "blob"),
+                ("const", "table"),
+                ("global", "%in0"),
+            ];
             let asked: String = kinds
                 .iter()
                 .enumerate()
@@ -260,8 +341,16 @@ fn address_kernel(form: &str) -> Kernel {
             format!("mov.b32 %r2, 0;\n{asked}")
         }
         _ => {
-            let at = if variable.starts_with('%') { "%in0" } else { "%rd1" };
-            let take = if at == "%rd1" { format!("mov.u64 %rd1, {variable};") } else { String::new() };
+            let at = if variable.starts_with('%') {
+                "%in0"
+            } else {
+                "%rd1"
+            };
+            let take = if at == "%rd1" {
+                format!("mov.u64 %rd1, {variable};")
+            } else {
+                String::new()
+            };
             format!("{take} {form} [{at}]; ld.global.b32 %r2, [%in0+8];")
         }
     };
@@ -300,7 +389,8 @@ fn addresses_are_converted_and_their_space_is_told() {
 #[test]
 fn an_access_may_have_an_offset_and_a_32_bit_base_where_the_space_allows() {
     for (space, variable) in [("shared", "sh"), ("local", "lo"), ("param", "blob")] {
-        let fill = "ld.global.b32 %r1, [%in0+12]; st.local.b32 [lo+12], %r1; st.shared.b32 [sh+12], %r1;";
+        let fill =
+            "ld.global.b32 %r1, [%in0+12]; st.local.b32 [lo+12], %r1; st.shared.b32 [sh+12], %r1;";
         let body = format!(
             "{MEMORIES}{fill} mov.u32 %r2, {variable}; add.u32 %r2, %r2, 16; ld.{space}.b32 %r3, [%r2+-4];\n\
              ld.{space}.b32 %r4, [{variable}+12]; st.global.v2.b32 [%o], {{%r3, %r4}};"

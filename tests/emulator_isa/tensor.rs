@@ -9,7 +9,12 @@ pub fn candidates() -> Vec<String> {
     let types = &["f16", "bf16", "tf32", "f32", "s8", "f64"];
     [
         product(
-            &["ldmatrix.sync.aligned", "stmatrix.sync.aligned", "ldmatrix", "stmatrix"],
+            &[
+                "ldmatrix.sync.aligned",
+                "stmatrix.sync.aligned",
+                "ldmatrix",
+                "stmatrix",
+            ],
             &[
                 &["m8n8", "m8n16", "m16n16"],
                 &["x1", "x2", "x4"],
@@ -30,7 +35,10 @@ pub fn candidates() -> Vec<String> {
                 types,
             ],
         ),
-        product(&["movmatrix.sync.aligned"], &[&["m8n8"], &["trans"], &["b16"]]),
+        product(
+            &["movmatrix.sync.aligned"],
+            &[&["m8n8"], &["trans"], &["b16"]],
+        ),
     ]
     .concat()
 }
@@ -41,7 +49,10 @@ fn list(first: usize, count: usize) -> String {
 }
 
 fn count(form: &str) -> usize {
-    words(form).iter().find_map(|word| word.strip_prefix('x')?.parse().ok()).unwrap_or(1)
+    words(form)
+        .iter()
+        .find_map(|word| word.strip_prefix('x')?.parse().ok())
+        .unwrap_or(1)
 }
 
 /// Registers of d, a, b and c.
@@ -55,13 +66,19 @@ fn fragments(form: &str) -> [usize; 4] {
 fn kernel(form: &str) -> Kernel {
     if form.starts_with("mma") {
         let [d, a, b, c] = fragments(form);
-        let take: String =
-            (0..a + b + c).map(|i| format!("ld.global.b32 %r{i}, [%rd1+{}];\n", 4 * i)).collect();
-        let give: String =
-            (0..d).map(|i| format!("st.global.b32 [%o+{}], %r{};\n", 4 * i, 20 + i)).collect();
+        let take: String = (0..a + b + c)
+            .map(|i| format!("ld.global.b32 %r{i}, [%rd1+{}];\n", 4 * i))
+            .collect();
+        let give: String = (0..d)
+            .map(|i| format!("st.global.b32 [%o+{}], %r{};\n", 4 * i, 20 + i))
+            .collect();
         let body = format!(
             "mad.wide.u32 %rd1, %i, {}, %in0;\n{take}{form} {}, {}, {}, {};\n{give}",
-            4 * (a + b + c), list(20, d), list(0, a), list(a, b), list(a + b, c)
+            4 * (a + b + c),
+            list(20, d),
+            list(0, a),
+            list(a, b),
+            list(a + b, c)
         );
         return Kernel::new(&body, 32, 16, 1);
     }
@@ -77,7 +94,10 @@ fn kernel(form: &str) -> Kernel {
     let (at, address) = if generic {
         ("%r11", "")
     } else {
-        ("%rd3", "cvt.u64.u32 %rd3, %r11; cvta.shared.u64 %rd3, %rd3;\n")
+        (
+            "%rd3",
+            "cvt.u64.u32 %rd3, %r11; cvta.shared.u64 %rd3, %rd3;\n",
+        )
     };
     let run = if store {
         format!(
@@ -86,7 +106,9 @@ fn kernel(form: &str) -> Kernel {
             list(0, n)
         )
     } else {
-        let zero: String = (0..4).map(|i| format!("mov.b32 %r{}, 0;\n", 20 + i)).collect();
+        let zero: String = (0..4)
+            .map(|i| format!("mov.b32 %r{}, 0;\n", 20 + i))
+            .collect();
         format!(
             "{zero}st.shared.v4.b32 [%r10], {{%r0, %r1, %r2, %r3}}; bar.warp.sync 0xffffffff;\n{form} {}, [{at}];\n",
             list(20, n)
@@ -120,7 +142,13 @@ fn matrices_move_between_rows_in_shared_memory_and_fragments() {
         for i in (1..32).rev() {
             rows.swap(i, random.random_range(0..=i));
         }
-        let address = |lane: usize| if lane < 8 * n { 16 * rows[lane] as u64 } else { 7 };
+        let address = |lane: usize| {
+            if lane < 8 * n {
+                16 * rows[lane] as u64
+            } else {
+                7
+            }
+        };
         let addresses: Vec<u64> = (0..32).map(address).collect();
         let (out, _) = kernel(&form).run(512, &[bytes(&words, 2), bytes(&addresses, 4)]);
         let found = numbers(&out, 2);
@@ -133,7 +161,11 @@ fn matrices_move_between_rows_in_shared_memory_and_fragments() {
                     let (row, column) = if trans { (column, row) } else { (row, column) };
                     let memory = 8 * rows[8 * matrix + row] + column;
                     let register = 8 * lane + 2 * matrix + half;
-                    if store { expected[memory] = words[register] } else { expected[register] = words[memory] }
+                    if store {
+                        expected[memory] = words[register]
+                    } else {
+                        expected[register] = words[memory]
+                    }
                 }
             }
         }
@@ -183,11 +215,27 @@ fn multiply(form: &str, a: &[Vec<f32>], b: &[Vec<f32>], c: &[Vec<f32>]) -> Vec<V
     let mut data = Vec::new();
     for lane in 0..32 {
         let halves = |count: usize, ty: &str, at: &dyn Fn(usize) -> f32| -> Vec<u8> {
-            bytes(&(0..2 * count).map(|i| narrow(ty, at(i))).collect::<Vec<_>>(), 2)
+            bytes(
+                &(0..2 * count)
+                    .map(|i| narrow(ty, at(i)))
+                    .collect::<Vec<_>>(),
+                2,
+            )
         };
-        data.extend(halves(count_a, all[7], &|i| { let (r, k) = place_a(lane, i); a[r][k] }));
-        data.extend(halves(count_b, all[8], &|i| { let (k, n) = place_b(lane, i); b[k][n] }));
-        let c: Vec<u64> = (0..4).map(|i| { let (r, n) = place_c(lane, i); narrow(all[9], c[r][n]) }).collect();
+        data.extend(halves(count_a, all[7], &|i| {
+            let (r, k) = place_a(lane, i);
+            a[r][k]
+        }));
+        data.extend(halves(count_b, all[8], &|i| {
+            let (k, n) = place_b(lane, i);
+            b[k][n]
+        }));
+        let c: Vec<u64> = (0..4)
+            .map(|i| {
+                let (r, n) = place_c(lane, i);
+                narrow(all[9], c[r][n])
+            })
+            .collect();
         data.extend(bytes(&c, if all[9] == "f32" { 4 } else { 2 }));
     }
     let (out, _) = kernel(form).run(512, &[data]);
@@ -212,7 +260,13 @@ fn products_of_small_integers_are_exact() {
         let mut random = random(&form);
         let k = depth(&form);
         let mut draw = |rows: usize, columns: usize| -> Vec<Vec<f32>> {
-            (0..rows).map(|_| (0..columns).map(|_| random.random_range(-4..=4) as f32).collect()).collect()
+            (0..rows)
+                .map(|_| {
+                    (0..columns)
+                        .map(|_| random.random_range(-4..=4) as f32)
+                        .collect()
+                })
+                .collect()
         };
         for special in [None, Some(f32::INFINITY), Some(f32::NAN)] {
             let (mut a, b, c) = (draw(16, k), draw(k, 8), draw(16, 8));
@@ -240,18 +294,31 @@ fn products_of_any_numbers_are_within_the_accumulators_error() {
         let k = depth(&form);
         let mut draw = |ty: &str, rows: usize, columns: usize| -> Vec<Vec<f32>> {
             let mut number = || widen(ty, narrow(ty, random.random::<f32>() * 2.0 - 1.0)) as f32;
-            (0..rows).map(|_| (0..columns).map(|_| number()).collect()).collect()
+            (0..rows)
+                .map(|_| (0..columns).map(|_| number()).collect())
+                .collect()
         };
         let (a, b, c) = (draw(all[7], 16, k), draw(all[8], k, 8), draw(all[9], 16, 8));
         let d = multiply(&form, &a, &b, &c);
         for row in 0..16 {
             for n in 0..8 {
                 let terms = |f: &dyn Fn(f64) -> f64| {
-                    (0..k).fold(f(c[row][n].into()), |sum, k| sum + f(f64::from(a[row][k]) * f64::from(b[k][n])))
+                    (0..k).fold(f(c[row][n].into()), |sum, k| {
+                        sum + f(f64::from(a[row][k]) * f64::from(b[k][n]))
+                    })
                 };
                 let (exact, size) = (terms(&|x| x), terms(&f64::abs));
-                let bound = size * 1e-6 + if all[6] == "f16" { exact.abs() / 2048.0 + 1e-7 } else { 0.0 };
-                assert!((d[row][n] - exact).abs() <= bound, "{form} at {row}, {n}: {} not {exact}", d[row][n]);
+                let bound = size * 1e-6
+                    + if all[6] == "f16" {
+                        exact.abs() / 2048.0 + 1e-7
+                    } else {
+                        0.0
+                    };
+                assert!(
+                    (d[row][n] - exact).abs() <= bound,
+                    "{form} at {row}, {n}: {} not {exact}",
+                    d[row][n]
+                );
             }
         }
     }

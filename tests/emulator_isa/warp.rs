@@ -7,9 +7,26 @@ use crate::harness::{Kernel, accepted, numbers, product, random, words};
 
 pub fn candidates() -> Vec<String> {
     [
-        product(&["shfl"], &[&["", "sync"], &["up", "down", "bfly", "idx"], &["b32", "b64"]]),
-        product(&["vote"], &[&["", "sync"], &["all", "any", "uni", "ballot"], &["pred", "b32"]]),
-        product(&["match"], &[&["any", "all"], &["", "sync"], &["b32", "b64"]]),
+        product(
+            &["shfl"],
+            &[
+                &["", "sync"],
+                &["up", "down", "bfly", "idx"],
+                &["b32", "b64"],
+            ],
+        ),
+        product(
+            &["vote"],
+            &[
+                &["", "sync"],
+                &["all", "any", "uni", "ballot"],
+                &["pred", "b32"],
+            ],
+        ),
+        product(
+            &["match"],
+            &[&["any", "all"], &["", "sync"], &["b32", "b64"]],
+        ),
         product(
             &["redux"],
             &[
@@ -94,7 +111,11 @@ fn shuffle(mode: &str, lanes: &[Lane; 32], lane: u32) -> (u32, bool) {
             (i64::from(j), j <= max_lane)
         }
     };
-    let source = if inside { source as usize } else { lane as usize };
+    let source = if inside {
+        source as usize
+    } else {
+        lane as usize
+    };
     (lanes[source].value, inside)
 }
 
@@ -102,10 +123,15 @@ fn shuffle(mode: &str, lanes: &[Lane; 32], lane: u32) -> (u32, bool) {
 fn reference(form: &str, lanes: &[Lane; 32], lane: usize) -> (u32, bool) {
     let all = words(form);
     let own = lanes[lane];
-    let group: Vec<(usize, Lane)> =
-        (0..32).filter(|&i| own.mask >> i & 1 == 1).map(|i| (i, lanes[i])).collect();
+    let group: Vec<(usize, Lane)> = (0..32)
+        .filter(|&i| own.mask >> i & 1 == 1)
+        .map(|i| (i, lanes[i]))
+        .collect();
     let mask_of = |holds: &dyn Fn(&Lane) -> bool| {
-        group.iter().filter(|(_, l)| holds(l)).fold(0, |all, (i, _)| all | 1 << i)
+        group
+            .iter()
+            .filter(|(_, l)| holds(l))
+            .fold(0, |all, (i, _)| all | 1 << i)
     };
     let wide = |l: &Lane| match form.ends_with("b64") {
         true => u64::from(l.value) << 32 | u64::from(l.b),
@@ -113,7 +139,8 @@ fn reference(form: &str, lanes: &[Lane; 32], lane: usize) -> (u32, bool) {
     };
     let odd = |l: &Lane| l.value & 1 == 1;
     let count = group.iter().filter(|(_, l)| odd(l)).count();
-    let reduce = |f: &dyn Fn(u32, u32) -> u32| group.iter().map(|(_, l)| l.value).reduce(f).unwrap();
+    let reduce =
+        |f: &dyn Fn(u32, u32) -> u32| group.iter().map(|(_, l)| l.value).reduce(f).unwrap();
     match (all[0], *all.get(2).unwrap_or(&"")) {
         ("shfl", mode) => shuffle(mode, lanes, lane as u32),
         // The kernel votes on even values.
@@ -141,39 +168,73 @@ fn reference(form: &str, lanes: &[Lane; 32], lane: usize) -> (u32, bool) {
             };
             (value, false)
         }
-        ("elect", _) => (own.mask.trailing_zeros(), own.mask.trailing_zeros() == lane as u32),
+        ("elect", _) => (
+            own.mask.trailing_zeros(),
+            own.mask.trailing_zeros() == lane as u32,
+        ),
         _ => (0, false),
     }
 }
 
 #[test]
 fn lanes_exchange_within_their_masks() {
-    for form in forms().into_iter().filter(|form| !form.starts_with("activemask")) {
+    for form in forms()
+        .into_iter()
+        .filter(|form| !form.starts_with("activemask"))
+    {
         let kernel = kernel(&form);
         let mut random = random(&form);
         for round in 0..60 {
             // One mask of all lanes, or the lanes are dealt to two masks that meet at different
             // places of the code.
-            let first = if round % 3 == 0 { u32::MAX } else { random.random() };
+            let first = if round % 3 == 0 {
+                u32::MAX
+            } else {
+                random.random()
+            };
             let few = round % 2 == 0;
             let segment = [0u32, 0x1c, 0x18, 0x10, 0x1f][random.random_range(0..5)];
             let clamp = if form.contains("up") { 0 } else { 0x1f };
             let shuffles = form.starts_with("shfl");
-            let mut lanes = [Lane { value: 0, mask: 0, b: 0, c: 0 }; 32];
+            let mut lanes = [Lane {
+                value: 0,
+                mask: 0,
+                b: 0,
+                c: 0,
+            }; 32];
             for (i, lane) in lanes.iter_mut().enumerate() {
-                let value = if few { random.random::<u32>() & 1 } else { random.random() };
+                let value = if few {
+                    random.random::<u32>() & 1
+                } else {
+                    random.random()
+                };
                 let mask = if first >> i & 1 == 1 { first } else { !first };
                 let b = if few { 1 } else { random.random::<u32>() };
-                let c = if random.random_range(0..4u32) == 0 { random.random() } else { clamp };
-                *lane = Lane { value, mask, b, c: segment << 8 | c };
+                let c = if random.random_range(0..4u32) == 0 {
+                    random.random()
+                } else {
+                    clamp
+                };
+                *lane = Lane {
+                    value,
+                    mask,
+                    b,
+                    c: segment << 8 | c,
+                };
                 if shuffles && round % 3 != 0 {
                     // A source outside the mask is not defined: the lane asks for itself.
-                    *lane = Lane { b: if form.contains("idx") { i as u32 } else { 0 }, c: clamp, ..*lane };
+                    *lane = Lane {
+                        b: if form.contains("idx") { i as u32 } else { 0 },
+                        c: clamp,
+                        ..*lane
+                    };
                 }
             }
             if round % 5 == 0 {
                 // Now and then all agree.
-                lanes.iter_mut().for_each(|lane| (lane.value, lane.b) = (7, if shuffles { lane.b } else { 1 }));
+                lanes
+                    .iter_mut()
+                    .for_each(|lane| (lane.value, lane.b) = (7, if shuffles { lane.b } else { 1 }));
             }
             let data: Vec<u8> = lanes
                 .iter()
@@ -200,6 +261,8 @@ fn the_active_mask_names_the_lanes_that_are_here() {
          st.global.b32 [%o], %r1;"
     );
     let (out, _) = Kernel::new(&body, 32, 4, 0).run(128, &[]);
-    let expected: Vec<u64> = (0..32).map(|i| if i < 11 { 0x7ff } else { 0xffff_f800 }).collect();
+    let expected: Vec<u64> = (0..32)
+        .map(|i| if i < 11 { 0x7ff } else { 0xffff_f800 })
+        .collect();
     assert_eq!(numbers(&out, 4), expected);
 }

@@ -92,7 +92,7 @@ pub fn decode(
 
 fn mov(d: &mut Decoder, m: &mut Modifiers, operands: &[Operand]) -> Decoded<Op> {
     let ty = m.require("a type", |word| {
-        Type::named(word).filter(|ty| ty.bytes() != 1)
+        Type::named(word).filter(|ty| ty.bytes() != 1 && !ty.is_half())
     })?;
     let [dst, a] = exactly(operands)?;
     let op = match (dst, a) {
@@ -341,6 +341,13 @@ fn check(cast: &Cast, has_mode: bool) -> Decoded<()> {
     }
     if cast.relu && !(matches!(to, Type::F16 | Type::BF16) && from == Type::F32) {
         return Err(".relu needs a result of f16 or bf16 and a source of f32".to_owned());
+    }
+    let towards_infinity = matches!(cast.rounding, Rounding::Down | Rounding::Up);
+    if towards_infinity && (cast.relu || to == Type::BF16) && !cast.integral {
+        return Err(".relu and bf16 need .rn or .rz".to_owned());
+    }
+    if cast.relu && (cast.ftz || cast.saturate) || cast.ftz && to == Type::BF16 {
+        return Err("these modifiers are not supported together".to_owned());
     }
     if cast.saturate && to == Type::BF16 {
         return Err(".sat is not supported for bf16".to_owned());

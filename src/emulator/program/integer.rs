@@ -133,7 +133,7 @@ pub fn decode(
         "bfe" | "bfi" => bit_field(d, opcode, m, operands),
         "shf" | "prmt" | "lop3" | "dp4a" => word32(d, opcode, m, operands),
         "shl" | "shr" => {
-            let ty = take_type(m, |ty| ty != Type::Pred)?;
+            let ty = take_type(m, |ty| opcode == "shr" || ty.is_bits())?;
             let [dst, a, b] = exactly(operands)?;
             let operation = if opcode == "shl" {
                 Operation::Shl
