@@ -141,7 +141,7 @@ pub fn decode(
     } else {
         None
     };
-    let ftz = m.accept("ftz");
+    let ftz = !matches!(operation, Tanh | CopySign) && m.accept("ftz");
     let relu = matches!(operation, Fma) && m.accept("relu");
     let saturate = matches!(operation, Add | Sub | Mul | Fma) && !relu && m.accept("sat");
     if let Min { nan } | Max { nan } = &mut operation {
@@ -164,18 +164,21 @@ pub fn decode(
                 operation,
                 Add | Sub | Mul | Fma | Min { .. } | Max { .. } | Abs | Neg | Exp2 | Tanh
             ) && mode.unwrap_or_default() == Rounding::Nearest
+                && opcode != "mad"
+                && !(ftz && operation == Exp2)
         }
         FloatType::BF16 | FloatType::BF16x2 => {
             matches!(
                 operation,
                 Add | Sub | Mul | Fma | Min { .. } | Max { .. } | Abs | Neg | Exp2 | Tanh
             ) && mode.unwrap_or_default() == Rounding::Nearest
+                && opcode != "mad"
                 && !saturate
-                && (!ftz || operation == Exp2)
+                && ftz == (operation == Exp2)
         }
     };
-    let needs_mode = matches!(operation, Fma) && opcode == "fma"
-        || matches!(operation, Div | Sqrt | Reciprocal) && !approximate;
+    let needs_mode =
+        matches!(operation, Fma) || matches!(operation, Div | Sqrt | Reciprocal) && !approximate;
     if needs_mode && mode.is_none() {
         return Err("a rounding mode is missing".to_owned());
     }
