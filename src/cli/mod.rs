@@ -2,6 +2,7 @@
 
 mod bench;
 mod device;
+mod emulate;
 mod generate;
 mod info;
 mod options;
@@ -42,6 +43,7 @@ enum Command {
     Generate(generate::GenerateArgs),
     Info(info::InfoArgs),
     Bench(bench::BenchArgs),
+    Emulate(Box<emulate::EmulateArgs>),
 }
 
 /// Runs the program and returns its exit status: 0, 1 for an error, 2 for wrong usage.
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         Some(Command::Generate(arguments)) => generate::run(&arguments),
         Some(Command::Info(arguments)) => info::run(&arguments),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
+        Some(Command::Emulate(arguments)) => emulate::run(&arguments),
         None => print_help(),
     };
     match result {

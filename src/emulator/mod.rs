@@ -60,7 +60,8 @@
 //! 2. Map opcode and modifiers to it in the `decode` function beside it. Take each modifier from
 //!    the [`Modifiers`](program::Modifiers); what is left over is refused, so none is ever ignored.
 //! 3. Run it in the `match` of `exec/<family>.rs`, as a function of one lane where it is one.
-//! 4. Test it there against a scalar reference written from the ISA's text, with edge values.
+//! 4. Test it in `tests/emulator_instructions.rs` against a scalar reference written from the ISA's
+//!    text, on random and edge values. Kernels of nvcc's are in `tests/emulator/`.
 
 mod counters;
 mod device;

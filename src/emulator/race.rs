@@ -195,15 +195,15 @@ impl Shadow {
             return self.read(warp, mask, offsets, bytes);
         }
         let mut found = None;
-        for lane in 0..32 {
+        for (lane, &offset) in offsets.iter().enumerate() {
             if mask >> lane & 1 == 1 && found.is_none() {
-                found = self.check(warp, lane as u8, offsets[lane], bytes, write);
+                found = self.check(warp, lane as u8, offset, bytes, write);
             }
         }
         // Lanes of one instruction do not race with each other: all checks come first.
-        for lane in 0..32 {
+        for (lane, &offset) in offsets.iter().enumerate() {
             if mask >> lane & 1 == 1 {
-                self.note(warp, lane as u8, offsets[lane], bytes, write);
+                self.note(warp, lane as u8, offset, bytes, write);
             }
         }
         found

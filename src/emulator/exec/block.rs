@@ -29,9 +29,9 @@ impl<'a> Block<'a> {
         let kernel = context.kernel;
         Self {
             warps: (0..threads.div_ceil(32))
-                .map(|index| WarpState::new(index, kernel))
+                .map(|index| WarpState::new(index, kernel, context.parameters))
                 .collect(),
-            template: Registers::of_kernel(kernel),
+            template: Registers::of_kernel(kernel, context.parameters),
             context,
         }
     }

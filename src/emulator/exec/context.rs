@@ -206,7 +206,7 @@ impl<'a> Context<'a> {
             (self.block_index >> 32) as u32,
         ];
         self.drawn += 1;
-        (u64::from(philox4x32_10(counter, key)[0]) * u64::from(end) >> 32) as u32
+        ((u64::from(philox4x32_10(counter, key)[0]) * u64::from(end)) >> 32) as u32
     }
 
     /// Passes over the banks that an access of `bytes` bytes a lane takes, and the fewest

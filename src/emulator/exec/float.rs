@@ -54,6 +54,10 @@ fn single(r: &mut Registers, float: &Float, mask: u32) {
         Operation::Reciprocal => map1(r, mask, da, |a: f32| canonical(1.0 / a)),
         Operation::Abs => map1(r, mask, da, f32::abs),
         Operation::Neg => map1(r, mask, da, |a: f32| -a),
+        // PTX: the sign of a, the magnitude of b; a NaN keeps its bits.
+        Operation::CopySign => map2(r, mask, dab, |a: u32, b: u32| {
+            a & 0x8000_0000 | b & 0x7fff_ffff
+        }),
         _ => single_any(r, float, mask),
     }
 }

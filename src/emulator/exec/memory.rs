@@ -828,16 +828,27 @@ fn parameter(
     let (bytes, count) = (usize::from(access.bytes), usize::from(access.count));
     let total = bytes * count;
     let parameters = context.parameters;
-    let mut values = [[0u64; LANES]; 4];
     // Nearly always a constant offset: one lane stands for all.
-    let mut filled = *offsets;
-    fill(&mut filled, mask);
-    let uniform = filled.iter().all(|&offset| offset == filled[0]);
+    let first = offsets[mask.trailing_zeros() as usize % LANES];
+    let uniform = lanes(mask).all(|lane| offsets[lane] == first);
+    if uniform
+        && count == 1
+        && !access.store
+        && first.is_multiple_of(bytes as u64)
+        && let Some(value) = usize::try_from(first)
+            .ok()
+            .and_then(|first| parameters.get(first..)?.get(..bytes))
+    {
+        let value = (value.iter().rev()).fold(0, |all, &byte| all << 8 | u64::from(byte));
+        set_loaded(&mut warp.registers, access, 0, mask, &[value; LANES]);
+        return Ok(());
+    }
     let lanes_read = if uniform {
         mask & mask.wrapping_neg()
     } else {
         mask
     };
+    let mut values = [[0u64; LANES]; 4];
     for lane in lanes(lanes_read) {
         let offset = offsets[lane];
         let place = || {

@@ -127,7 +127,7 @@ impl Work<'_> {
         let key = [seed as u32, (seed >> 32) as u32];
         for i in (1..order.len()).rev() {
             let word = philox4x32_10([i as u32, 1, 0, 0], key)[0];
-            order.swap(i, (u64::from(word) * (i as u64 + 1) >> 32) as usize);
+            order.swap(i, ((u64::from(word) * (i as u64 + 1)) >> 32) as usize);
         }
         Box::new(order.into_iter())
     }

@@ -161,26 +161,21 @@ pub fn flush(x: f32) -> f32 {
     })
 }
 
-/// The one NaN for all NaNs. By bits: the compiler may take a choice between two NaNs for none.
+/// The one NaN for all NaNs. Told by integers: the compiler holds all NaNs of arithmetic for equal
+/// and would drop a choice between them.
 #[inline(always)]
 pub fn canonical(x: f32) -> f32 {
     let bits = x.to_bits();
-    f32::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 {
-        NAN_F32
-    } else {
-        bits
-    })
+    let is_nan = bits & 0x7fff_ffff > 0x7f80_0000;
+    f32::from_bits(if is_nan { NAN_F32 } else { bits })
 }
 
-/// The same of f64.
+/// As [`canonical`].
 #[inline(always)]
 pub fn canonical64(x: f64) -> f64 {
     let bits = x.to_bits();
-    f64::from_bits(if bits & (u64::MAX >> 1) > 0x7ff0_0000_0000_0000 {
-        NAN_F64
-    } else {
-        bits
-    })
+    let is_nan = bits & (u64::MAX >> 1) > 0x7ff0_0000_0000_0000;
+    f64::from_bits(if is_nan { NAN_F64 } else { bits })
 }
 
 /// Into [0, 1]; NaN becomes 0.

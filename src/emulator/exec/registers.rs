@@ -1,5 +1,6 @@
 //! A warp's registers and loops over its lanes.
 
+use crate::emulator::program::types::Class;
 use crate::emulator::program::{Kernel, SINK, Slot};
 
 /// Lanes of a warp.
@@ -22,8 +23,9 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// The registers of a warp before it begins: constants are set, all else is zero.
-    pub fn of_kernel(kernel: &Kernel) -> Self {
+    /// The registers of a warp before it begins: constants and parameters are set, all else is
+    /// zero.
+    pub fn of_kernel(kernel: &Kernel, parameters: &[u8]) -> Self {
         let mut registers = Self {
             r32: vec![Row([0; LANES]); kernel.slots32],
             r64: vec![Row([0; LANES]); kernel.slots64],
@@ -34,6 +36,13 @@ impl Registers {
         }
         for &(slot, value) in &kernel.constants64 {
             registers.r64[usize::from(slot)].0 = [value; LANES];
+        }
+        for (slot, part) in &kernel.parameter_slots {
+            let value = part.value(parameters);
+            match part.class {
+                Class::R64 => registers.r64[usize::from(*slot)].0 = [value; LANES],
+                _ => registers.r32[usize::from(*slot)].0 = [value as u32; LANES],
+            }
         }
         for &(slot, value) in &kernel.constant_predicates {
             registers.predicates[usize::from(slot)] = if value { FULL } else { 0 };

@@ -205,18 +205,18 @@ fn product(registers: &mut Registers, mma: &Mma, widen: impl Fn(u32) -> f32) {
         // Matrices of a: rows 0 and 8 of columns 0, then of columns 8.
         let values = registers.row32(mma.a[part]);
         let (top, left) = (8 * (part % 2), 8 * (part / 2));
-        for lane in 0..LANES {
+        for (lane, &value) in values.iter().enumerate() {
             let (g, t) = (lane / 4, lane % 4);
-            a[top + g][left + 2 * t] = widen(values[lane] & 0xffff);
-            a[top + g][left + 2 * t + 1] = widen(values[lane] >> 16);
+            a[top + g][left + 2 * t] = widen(value & 0xffff);
+            a[top + g][left + 2 * t + 1] = widen(value >> 16);
         }
     }
     for part in 0..depth / 8 {
         let values = registers.row32(mma.b[part]);
-        for lane in 0..LANES {
+        for (lane, &value) in values.iter().enumerate() {
             let (g, t) = (lane / 4, lane % 4);
-            b[8 * part + 2 * t][g] = widen(values[lane] & 0xffff);
-            b[8 * part + 2 * t + 1][g] = widen(values[lane] >> 16);
+            b[8 * part + 2 * t][g] = widen(value & 0xffff);
+            b[8 * part + 2 * t + 1][g] = widen(value >> 16);
         }
     }
     for half in 0..2 {

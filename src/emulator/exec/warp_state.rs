@@ -44,10 +44,10 @@ pub struct WarpState {
 }
 
 impl WarpState {
-    pub fn new(index: u32, kernel: &Kernel) -> Self {
+    pub fn new(index: u32, kernel: &Kernel, parameters: &[u8]) -> Self {
         Self {
             index,
-            registers: Registers::of_kernel(kernel),
+            registers: Registers::of_kernel(kernel, parameters),
             local: Scratch::new(LANES * kernel.local_bytes.next_multiple_of(16)),
             exists: 0,
             live: 0,

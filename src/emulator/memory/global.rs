@@ -357,11 +357,11 @@ mod tests {
             let mut all = vec![0; size];
             slot.download(0, &mut all);
             assert_eq!(&all[start..start + len], bytes);
-            for i in 0..size {
+            for (i, &byte) in all.iter().enumerate() {
                 let inside = (start..start + len).contains(&i);
                 assert_eq!(slot.is_written(i, 1), inside);
                 let poison = (POISON >> (8 * (i % 4))) as u8;
-                assert!(inside || all[i] == poison, "byte {i} changed");
+                assert!(inside || byte == poison, "byte {i} changed");
             }
         }
     }

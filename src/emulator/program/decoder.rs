@@ -10,7 +10,9 @@ use crate::emulator::syntax::{
 use super::scope::{Address, Label, Scope};
 use super::types::{Class, Type};
 use super::variables::Module;
-use super::{ALWAYS, Instruction, Kernel, Modifiers, Op, Parameter, SINK, Slot, Special};
+use super::{
+    ALWAYS, Instruction, Kernel, Modifiers, Op, Parameter, ParameterPart, SINK, Slot, Special,
+};
 use super::{
     async_copy, atomics, barrier, compare, control, convert, float, integer, memory, tensor, warp,
 };
@@ -52,6 +54,7 @@ pub fn kernel(
         labels: Vec::new(),
         constants: HashMap::new(),
         specials: HashMap::new(),
+        parameter_slots: HashMap::new(),
         dynamic: Vec::new(),
         shared: HashMap::new(),
         carry: None,
@@ -89,6 +92,7 @@ pub struct Decoder<'p> {
     labels: Vec<Option<u32>>,
     constants: HashMap<(Class, u64), Slot>,
     specials: HashMap<(Class, Special), Slot>,
+    parameter_slots: HashMap<ParameterPart, Slot>,
     /// Constants that hold an offset from the beginning of dynamic shared memory.
     dynamic: Vec<(Class, Slot)>,
     /// Static shared variables of functions by function, name and line.
@@ -602,6 +606,22 @@ impl Decoder<'_> {
         let slot = self.register(name, class)?;
         self.reads.insert((class, slot));
         Ok(slot)
+    }
+
+    /// A register that holds a part of the kernel's parameters.
+    pub fn parameter(&mut self, part: ParameterPart) -> Decoded<Slot> {
+        if let Some(&slot) = self.parameter_slots.get(&part) {
+            return Ok(slot);
+        }
+        let slot = self.new_slot(part.class)?;
+        self.kernel.parameter_slots.push((slot, part));
+        self.parameter_slots.insert(part, slot);
+        Ok(slot)
+    }
+
+    /// Bytes of the kernel's parameter space.
+    pub fn parameter_bytes(&self) -> usize {
+        self.kernel.parameter_bytes
     }
 
     /// A register without a name.

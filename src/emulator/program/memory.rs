@@ -3,11 +3,12 @@
 use crate::emulator::memory;
 use crate::emulator::syntax::{Operand, StateSpace};
 
+use super::convert::Convert;
 use super::decoder::{Decoded, Decoder, exactly};
 use super::integer::{self, IntType, Integer};
 use super::scope;
 use super::types::{Class, Type};
-use super::{Modifiers, Op, SINK, Slot};
+use super::{Modifiers, Op, ParameterPart, SINK, Slot};
 
 /// The memory that an access goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +179,23 @@ fn access(d: &mut Decoder, store: bool, m: &mut Modifiers, operands: &[Operand])
         return Err(format!("{count} registers are wanted"));
     }
     let (class, registers) = data_registers(d, elements, ty, store)?;
+    if space == Space::Param
+        && count == 1
+        && registers[0] != SINK
+        && let Some(offset) = parameter_offset(d, at, bytes)
+    {
+        let part = ParameterPart {
+            offset,
+            bytes,
+            signed: ty.is_signed(),
+            class,
+        };
+        let (dst, a) = (registers[0], d.parameter(part)?);
+        return Ok(Op::Convert(match class {
+            Class::R64 => Convert::Move64 { d: dst, a },
+            _ => Convert::Move32 { d: dst, a },
+        }));
+    }
     let kernel = d.kernel_mut();
     if matches!(space, Space::Shared | Space::Generic) {
         kernel.shared_granule = kernel.shared_granule.min(bytes * count);
@@ -199,6 +217,19 @@ fn access(d: &mut Decoder, store: bool, m: &mut Modifiers, operands: &[Operand])
         class,
         registers,
     }))
+}
+
+/// The place of a whole and aligned part of the kernel's parameters that is addressed by name.
+fn parameter_offset(d: &Decoder, operand: &Operand, bytes: usize) -> Option<usize> {
+    let Operand::Address(Some(name), offset) = operand else {
+        return None;
+    };
+    let Some(scope::Address::Param(start)) = d.variable(name) else {
+        return None;
+    };
+    let at = usize::try_from(start.checked_add_signed(*offset)?).ok()?;
+    let inside = at.checked_add(bytes)? <= d.parameter_bytes();
+    (inside && at.is_multiple_of(bytes)).then_some(at)
 }
 
 /// The registers of an access, all of one class that may be wider than the type.

@@ -93,6 +93,35 @@ pub enum Special {
     Zero,
 }
 
+/// A part of the parameter space as a load of it fills a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ParameterPart {
+    pub offset: usize,
+    /// 1, 2, 4 or 8.
+    pub bytes: usize,
+    pub signed: bool,
+    pub class: types::Class,
+}
+
+impl ParameterPart {
+    /// The value of the register.
+    pub fn value(&self, parameters: &[u8]) -> u64 {
+        let part = parameters.get(self.offset..self.offset + self.bytes);
+        let bits = part
+            .unwrap_or_default()
+            .iter()
+            .rev()
+            .fold(0, |all, &byte| all << 8 | u64::from(byte));
+        let unused = 64 - 8 * self.bytes as u32;
+        let value = if self.signed {
+            ((bits << unused) as i64 >> unused) as u64
+        } else {
+            bits
+        };
+        value & u64::MAX >> (64 - 8 * self.class.bytes())
+    }
+}
+
 /// One parameter of a kernel.
 #[derive(Clone, Debug)]
 pub struct Parameter {
@@ -125,6 +154,8 @@ pub struct Kernel {
     pub constants64: Vec<(Slot, u64)>,
     pub constant_predicates: Vec<(Slot, bool)>,
     pub specials: Vec<(Slot, Special)>,
+    /// Registers that hold parameters: a load of one is a move.
+    pub parameter_slots: Vec<(Slot, ParameterPart)>,
     /// Source lines by [`Instruction::location`]; the first stands for none.
     pub locations: Vec<Option<SourceLine>>,
     /// Bytes of the narrowest access to shared memory: races are tracked in this unit.

@@ -113,7 +113,7 @@ fn word(m: &mut Modifiers, wanted: &'static str) -> Decoded<()> {
 }
 
 /// `d|p`, or `d` alone.
-fn pair<'a>(operand: &'a Operand) -> (&'a Operand, Option<&'a Operand>) {
+fn pair(operand: &Operand) -> (&Operand, Option<&Operand>) {
     match operand {
         Operand::Pair(d, p) => (d, Some(p)),
         d => (d, None),
