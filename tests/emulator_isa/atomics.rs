@@ -118,6 +118,11 @@ fn reference(form: &str, old: u64, b: u64, c: u64) -> u64 {
     let new = match operation {
         "add" => match Format::named(ty.trim_end_matches("x2")) {
             None => old.wrapping_add(b),
+            Some(exact::F32) if !form.contains("shared") => {
+                // Of f32 in global memory alone.
+                let flush = |x| exact::F32.flush(x);
+                flush(exact::add(exact::F32, Mode::Nearest, flush(old), flush(b)))
+            }
             Some(format) => (0..n / format.bits).fold(0, |sum, i| {
                 let part = |x: u64| x >> (i * format.bits) & (u64::MAX >> (64 - format.bits));
                 sum | exact::add(format, Mode::Nearest, part(old), part(b)) << (i * format.bits)

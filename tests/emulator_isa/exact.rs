@@ -68,24 +68,6 @@ impl Format {
         if tiny { x & self.sign() } else { x }
     }
 
-    /// Of f32 and narrower formats, exactly.
-    pub fn value(self, x: u64) -> f64 {
-        match self.open(x) {
-            Number::Nan => f64::NAN,
-            Number::Infinite { negative } => {
-                if negative {
-                    f64::NEG_INFINITY
-                } else {
-                    f64::INFINITY
-                }
-            }
-            Number::Finite(number) => {
-                let rounded = number.round(F64, Mode::Nearest);
-                f64::from_bits(rounded)
-            }
-        }
-    }
-
     pub fn open(self, x: u64) -> Number {
         let negative = x & self.sign() != 0;
         let magnitude = x & (self.sign() - 1);

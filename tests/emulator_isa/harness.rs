@@ -104,11 +104,6 @@ impl Shape {
         )
     }
 
-    /// Whether the loader takes it.
-    pub fn is_accepted(&self) -> bool {
-        is_accepted(&self.ptx())
-    }
-
     /// Results for rows of values.
     fn run(&self, values: &[Vec<u64>]) -> Vec<u64> {
         let mut device = Device::new(Profile::SM_90);

@@ -41,7 +41,7 @@ fn bits(ty: &str) -> Bits {
     ty[1..].parse().unwrap()
 }
 
-fn ty<'a>(form: &'a str) -> &'a str {
+fn ty(form: &str) -> &str {
     words(form)
         .into_iter()
         .rfind(|word| TYPES.contains(word))
