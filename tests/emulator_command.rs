@@ -75,6 +75,33 @@ fn a_sound_kernel_writes_its_output_and_tells_its_counters() {
 }
 
 #[test]
+fn approximate_operations_are_perturbed_on_request_alone() {
+    let folder = prepared();
+    let ptx = PTX.replace("mul.f32 %f3, %f2, %f1;", "sqrt.approx.f32 %f3, %f2;");
+    std::fs::write(folder.path().join("scale.ptx"), ptx).unwrap();
+    let roots = |more: &[&str]| -> Array2<f32> {
+        emulate(folder.path(), "50", more).success();
+        read_npy(folder.path().join("y.npy")).unwrap()
+    };
+    let nearest = Array2::from_shape_fn((5, 10), |(i, j)| ((10 * i + j) as f32 * 0.25).sqrt());
+    assert_eq!(roots(&[]), nearest);
+    assert_eq!(roots(&["--approx", "exact"]), nearest);
+    let perturbed = roots(&["--approx", "perturbed:1"]);
+    assert_ne!(perturbed, nearest);
+    let bound = f64::exp2(-23.0);
+    for (i, root) in perturbed.iter().enumerate() {
+        let exact = (i as f64 * 0.25).sqrt();
+        assert!(
+            (f64::from(*root) - exact).abs() <= bound * exact,
+            "{i}: {root}"
+        );
+    }
+    let failed = emulate(folder.path(), "50", &["--approx", "perturbed"]).code(2);
+    let told = String::from_utf8_lossy(&failed.get_output().stderr).into_owned();
+    assert!(told.contains("such as perturbed:1"), "{told}");
+}
+
+#[test]
 fn a_finding_names_its_place_and_is_the_exit_status() {
     let folder = prepared();
     let failed = emulate(folder.path(), "51", &[]).code(1);

@@ -6,7 +6,7 @@ mod cases;
 use std::process::Command;
 
 use cases::Case;
-use cosmogan::emulator::{Counters, Launch, Schedule};
+use cosmogan::emulator::{Approximations, Counters, Launch, Schedule};
 
 const SEEDS: u64 = 20;
 
@@ -91,6 +91,32 @@ fn results_and_counters_do_not_depend_on_threads_or_on_tracking_races() {
             assert!(alone == tracked, "{}: tracking races differs", case.title());
         }
     }
+}
+
+#[test]
+fn the_code_for_any_cpu_gives_the_same_bits_findings_and_counters() {
+    for case in cases::all(8) {
+        let text = cases::ptx(case.file, "sm_90a");
+        let own = case.run(&text, &case.launch);
+        assert!(own.is_ok(), "{}: {own:?}", case.title());
+        let portable = case.run(&text, &case.launch.portable());
+        assert!(own == portable, "{} differs", case.title());
+    }
+}
+
+#[test]
+fn samples_bear_every_result_that_the_isa_allows_approximate_operations() {
+    let mut failures = Vec::new();
+    // The fast functions are held to less error than the ISA grants: sine and cosine to that of
+    // CUDA's programming guide within [-pi, pi], the reciprocal square root to none.
+    let others = |case: &Case| case.kernel != "fast_functions";
+    for case in cases::all(9).into_iter().filter(others) {
+        for seed in 0..3 {
+            let launch = case.launch.approximations(Approximations::Perturbed(seed));
+            counted(&case, "sm_90a", &launch, &mut failures);
+        }
+    }
+    none(&failures);
 }
 
 /// The pinned nvcc named by `COSMOGAN_NVCC`.

@@ -13,8 +13,8 @@ use clap::Args;
 use super::say;
 use buffers::BufferOption;
 use cosmogan::emulator::{
-    Buffer, Counters, Device, EmulatorError, Finding, Launch, Module, Options, Profile, Report,
-    Schedule,
+    Approximations, Buffer, Counters, Device, EmulatorError, Finding, Launch, Module, Options,
+    Profile, Report, Schedule,
 };
 use cosmogan::files::write_atomic;
 use values::Value;
@@ -68,6 +68,10 @@ pub struct EmulateArgs {
     #[arg(long, value_name = "latest|earliest|random:SEED", default_value = "latest",
           value_parser = schedule)]
     schedule: Schedule,
+    /// Results of approximate operations: the nearest number, or any within their allowed error
+    #[arg(long, value_name = "exact|perturbed:SEED", default_value = "exact",
+          value_parser = approximations)]
+    approx: Approximations,
     /// Track races in shared memory and conflicts of blocks in global memory
     #[arg(long)]
     races: bool,
@@ -110,6 +114,17 @@ fn schedule(text: &str) -> Result<Schedule, String> {
             .and_then(|seed| seed.parse().ok())
             .map(Schedule::Random)
             .ok_or_else(|| "latest, earliest, or random: and a seed, such as random:1".to_owned()),
+    }
+}
+
+fn approximations(text: &str) -> Result<Approximations, String> {
+    match text {
+        "exact" => Ok(Approximations::Exact),
+        _ => text
+            .strip_prefix("perturbed:")
+            .and_then(|seed| seed.parse().ok())
+            .map(Approximations::Perturbed)
+            .ok_or_else(|| "exact, or perturbed: and a seed, such as perturbed:1".to_owned()),
     }
 }
 
@@ -162,6 +177,7 @@ pub fn run(arguments: &EmulateArgs) -> Result<()> {
     launch.options = Options {
         schedule: arguments.schedule,
         races: arguments.races,
+        approximations: arguments.approx,
         instruction_limit: arguments.limit,
         ..Options::default()
     };

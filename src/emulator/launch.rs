@@ -16,6 +16,17 @@ pub enum Schedule {
     Random(u64),
 }
 
+/// What operations with `.approx` give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Approximations {
+    /// The nearest number.
+    #[default]
+    Exact,
+    /// Any number within the error that the PTX ISA allows, drawn from this seed: what a kernel
+    /// makes of it must hold on every GPU.
+    Perturbed(u64),
+}
+
 /// How to run a launch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -27,6 +38,10 @@ pub struct Options {
     pub instruction_limit: u64,
     /// Registers of a thread as `ptxas -v` reports them; checked against the profile if given.
     pub registers_per_thread: Option<u32>,
+    pub approximations: Approximations,
+    /// Run the code for any CPU even where this one has AVX2 and FMA. For tests of the emulator
+    /// itself: nothing but the time that a launch takes depends on it.
+    pub portable: bool,
 }
 
 impl Default for Options {
@@ -36,6 +51,8 @@ impl Default for Options {
             races: false,
             instruction_limit: 1 << 30,
             registers_per_thread: None,
+            approximations: Approximations::default(),
+            portable: false,
         }
     }
 }
@@ -74,6 +91,18 @@ impl Launch {
     /// With another schedule.
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.options.schedule = schedule;
+        self
+    }
+
+    /// With other results of approximate operations.
+    pub fn approximations(mut self, approximations: Approximations) -> Self {
+        self.options.approximations = approximations;
+        self
+    }
+
+    /// With the code for any CPU.
+    pub fn portable(mut self) -> Self {
+        self.options.portable = true;
         self
     }
 

@@ -53,14 +53,14 @@
 //! # Adding an instruction
 //!
 //! An instruction belongs to a family: integer, float, convert, memory, atomics, warp, barrier,
-//! tensor, async copy. Each family has one file in `program/` that turns text into a typed operation and one
-//! in `exec/` that runs it.
+//! tensor, async copy. Each family has one file in `program/` that turns text into a typed operation
+//! and one file or folder in `exec/` that runs it.
 //!
 //! 1. Add a variant to the family's enum of operations in `program/<family>.rs`.
 //! 2. Map opcode and modifiers to it in the `decode` function beside it. Take each modifier from
 //!    the [`Modifiers`](program::Modifiers); what is left over is refused, so none is ever ignored.
 //! 3. Run it in the `match` of `exec/<family>.rs`, as a function of one lane where it is one.
-//! 4. Test it in `tests/emulator_instructions.rs` against a scalar reference written from the ISA's
+//! 4. Test it in `tests/emulator_instructions/` against a scalar reference written from the ISA's
 //!    text, on random and edge values. Kernels of nvcc's are in `tests/emulator/`.
 
 mod counters;
@@ -79,5 +79,5 @@ pub use counters::Counters;
 pub use device::{Buffer, Device, KernelInfo, Module, ParameterInfo};
 pub use error::EmulatorError;
 pub use finding::{BufferPlace, Finding, FindingKind, SourceLine};
-pub use launch::{Argument, Launch, Options, Report, Schedule};
+pub use launch::{Approximations, Argument, Launch, Options, Report, Schedule};
 pub use profile::Profile;

@@ -13,7 +13,9 @@ use crate::emulator::race::Conflict;
 
 use super::context::{Context, Stop};
 use super::memory::{addresses, check_address};
-use super::numbers::{BF16, F16, add_odd, canonical, canonical64, narrow, widen_bf16, widen_f16};
+use super::numbers::{
+    BF16, F16, add_odd, canonical, canonical64, flush, narrow, widen_bf16, widen_f16,
+};
 use super::registers::{LANES, Registers, lanes};
 use super::warp_state::WarpState;
 
@@ -39,7 +41,9 @@ pub fn execute(
         };
         old[lane] = match shared {
             Some(address) => in_shared(context, atomic, address, lane, update)?,
-            None => in_global(context, atomic, all[lane], lane, update)?,
+            None => in_global(context, atomic, all[lane], lane, |value| {
+                apply_global(atomic, value, b[lane], c[lane])
+            })?,
         };
     }
     if atomic.d != SINK {
@@ -173,6 +177,16 @@ fn track(
     });
     let message = format!("the thread updates what {other}, with nothing that orders them");
     context.report(FindingKind::BlockConflict, Some(lane), place, message)
+}
+
+/// The new value in global memory, where additions of f32 flush subnormal numbers; those in shared
+/// memory do not.
+fn apply_global(atomic: &Atomic, old: u64, b: u64, c: u64) -> u64 {
+    if (atomic.operation, atomic.ty) != (Operation::Add, Type::F32) {
+        return apply(atomic, old, b, c);
+    }
+    let flushed = |bits: u64| u64::from(flush(f32::from_bits(bits as u32)).to_bits());
+    flushed(apply(atomic, flushed(old), flushed(b), c))
 }
 
 /// The new value.

@@ -58,9 +58,10 @@ fn run(r: &mut Registers, convert: &Convert, mask: u32) {
             cast,
             d,
             wide_d,
+            short_d,
             a,
             wide_a,
-        } => cast_lanes(r, mask, &cast, [d, a], wide_d, wide_a),
+        } => cast_lanes(r, mask, &cast, [d, a], wide_d, short_d, wide_a),
         Convert::CastPair { cast, d, a, b } => {
             map2(r, mask, [d, a, b], move |a: u32, b: u32| {
                 (convert_one(&cast, u64::from(a)) as u32) << 16
@@ -78,6 +79,7 @@ fn cast_lanes(
     cast: &Cast,
     da: [Slot; 2],
     wide_d: bool,
+    short_d: bool,
     wide_a: bool,
 ) {
     let plain = !(cast.saturate || cast.ftz || cast.integral || cast.relu)
@@ -102,7 +104,7 @@ fn cast_lanes(
         (Type::BF16, Type::F32, false, false) if plain => {
             map1(r, mask, da, |x: u32| canonical(widen_bf16(x)));
         }
-        _ => any_cast(r, mask, cast, da, wide_d, wide_a),
+        _ => any_cast(r, mask, cast, da, wide_d, short_d, wide_a),
     }
 }
 
@@ -113,6 +115,7 @@ fn any_cast(
     cast: &Cast,
     [d, a]: [Slot; 2],
     wide_d: bool,
+    short_d: bool,
     wide_a: bool,
 ) {
     let sources: [u64; LANES] = if wide_a {
@@ -125,9 +128,8 @@ fn any_cast(
         // Narrow signed results fill a wider register with their sign.
         r.set64(d, mask, &values.map(|x| extend(cast.to, x)));
     } else {
-        let narrow_register = cast.to.bytes() == 2;
         let values = values.map(|x| extend(cast.to, x) as u32);
-        let kept = if narrow_register { 0xffff } else { u32::MAX };
+        let kept = if short_d { 0xffff } else { u32::MAX };
         r.set32(d, mask, &values.map(|x| x & kept));
     }
 }
@@ -238,8 +240,13 @@ fn to_integral(x: f64, rounding: Rounding) -> f64 {
     }
 }
 
-/// Clamped to the range of the type; NaN becomes 0.
+/// Clamped to the range of the type. NaN becomes 0, or the top bit alone where the source or the
+/// result has 64 bits.
 fn float_to_integer(cast: &Cast, x: f64) -> u64 {
+    if x.is_nan() {
+        let wide = cast.from.bytes() == 8 || cast.to.bytes() == 8;
+        return u64::from(wide) << (8 * cast.to.bytes() - 1);
+    }
     let (low, high) = range(cast.to);
     let value = to_integral(x, cast.rounding) as i128;
     truncate(cast.to, value.clamp(low, high))
@@ -253,7 +260,8 @@ fn float_to_float(cast: &Cast, x: u64) -> u64 {
     if cast.saturate {
         value = if value > 0.0 { value.min(1.0) } else { 0.0 };
     }
-    if cast.relu && value < 0.0 {
+    // -0 too: `relu` is the larger of the result and +0.
+    if cast.relu && value <= 0.0 {
         value = 0.0;
     }
     if cast.to == Type::F64 {

@@ -240,9 +240,10 @@ fn half(float: &Float, format: Format, widen: fn(u32) -> f32, sources: [u32; 3])
         // Refused by the decoder.
         _ => f64::NAN,
     };
+    // In f64 still: f32 would round a first time.
     let value = if float.saturate {
-        saturate(value as f32).into()
-    } else if float.relu && value < 0.0 {
+        if value > 0.0 { value.min(1.0) } else { 0.0 }
+    } else if float.relu && value <= 0.0 {
         0.0
     } else {
         value

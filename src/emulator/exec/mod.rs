@@ -1,6 +1,7 @@
 //! Runs kernels. [`launch`] deals blocks out to threads; a [`block::Block`] lets its warps take
 //! turns; [`warp_loop`] runs a warp, one instruction after the other, each in all active lanes.
 
+mod approximate;
 mod async_copy;
 mod atomics;
 mod barrier;
@@ -133,7 +134,7 @@ impl Work<'_> {
     }
 
     fn run_any(&self, blocks: &mut dyn Iterator<Item = u64>) -> Chunk {
-        if has_wide_vectors() {
+        if has_wide_vectors() && !self.launch.options.portable {
             self.run::<true>(blocks)
         } else {
             self.run::<false>(blocks)

@@ -17,6 +17,21 @@ impl Format {
     pub fn is_f16(self) -> bool {
         self.exponent_bits == 5
     }
+
+    pub fn is_f32(self) -> bool {
+        self.precision == 24
+    }
+
+    /// The smallest positive normal number.
+    pub fn smallest_normal(self) -> f64 {
+        f64::powi(2.0, 2 - (1 << (self.exponent_bits - 1)))
+    }
+
+    /// The unit in the last place of a normal number.
+    pub fn unit(self, x: f64) -> f64 {
+        let exponent = (x.to_bits() >> 52 & 0x7ff) as i32 - 1023;
+        f64::powi(2.0, exponent - (self.precision as i32 - 1))
+    }
 }
 
 pub const F32: Format = Format {

@@ -11,7 +11,10 @@ use crate::emulator::program::{Instruction, Op};
 use super::context::{Context, Stop};
 use super::registers::lanes;
 use super::warp_state::{Split, Waiting, WarpState};
-use super::{async_copy, atomics, barrier, compare, convert, float, integer, memory, tensor, warp};
+use super::{
+    approximate, async_copy, atomics, barrier, compare, convert, float, integer, memory, tensor,
+    warp,
+};
 
 /// Why a warp has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,6 +267,10 @@ fn dispatch<const WIDE: bool>(
     match op {
         Op::Integer(integer) => integer::execute::<WIDE>(registers, integer, active),
         Op::Float(float) => float::execute::<WIDE>(registers, float, active),
+        Op::Approximate(float) => {
+            let approximations = context.launch.options.approximations;
+            approximate::execute::<WIDE>(registers, float, approximations, active);
+        }
         Op::Convert(convert) => convert::execute::<WIDE>(registers, convert, active),
         Op::Compare(compare) => compare::execute::<WIDE>(registers, compare, active),
         Op::Memory(access) => memory::execute::<WIDE>(context, state, access, active)?,

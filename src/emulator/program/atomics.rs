@@ -60,19 +60,21 @@ pub fn decode(
         .choose(|word| {
             Some(match word {
                 "relaxed" => Order::Strong,
-                "acquire" | "acq_rel" => Order::Acquire,
+                "acquire" | "acq_rel" if opcode == "atom" => Order::Acquire,
                 "release" => Order::Release,
                 _ => return None,
             })
         })
         .unwrap_or(Order::Strong);
-    m.choose(scope_word);
+    let scoped = m.choose(scope_word).is_some();
     let mut space = space(m);
     if !matches!(space, Space::Generic | Space::Global | Space::Shared) {
         return Err("atomic operations are of global and shared memory".to_owned());
     }
     // The scope may stand behind the space too, as older compilers wrote it.
-    m.choose(scope_word);
+    if !scoped {
+        m.choose(scope_word);
+    }
     let operation = m.require("an atomic operation", |word| {
         Some(match word {
             "add" => Operation::Add,
@@ -81,8 +83,8 @@ pub fn decode(
             "and" => Operation::And,
             "or" => Operation::Or,
             "xor" => Operation::Xor,
-            "exch" => Operation::Exchange,
-            "cas" => Operation::CompareSwap,
+            "exch" if opcode == "atom" => Operation::Exchange,
+            "cas" if opcode == "atom" => Operation::CompareSwap,
             "inc" => Operation::Increment,
             "dec" => Operation::Decrement,
             _ => return None,

@@ -121,7 +121,7 @@ fn reduce(
     mut aligned: bool,
 ) -> Decoded<Op> {
     let name = m.take().ok_or("popc, and or or is missing")?;
-    aligned |= m.accept("aligned");
+    aligned = aligned || m.accept("aligned");
     let ty = if name == "popc" { "u32" } else { "pred" };
     m.require(ty, |word| (word == ty).then_some(()))?;
     let (dst, id, count, a) = match operands {

@@ -172,6 +172,7 @@ fn logic(word: &str) -> Option<Logic> {
 fn relation(word: &str, ty: Type) -> Option<Relation> {
     use Relation::*;
     let float = ty.is_float();
+    let unsigned = !float && !ty.is_signed() && !ty.is_bits();
     Some(match word {
         "eq" => Eq,
         "ne" => Ne,
@@ -180,10 +181,10 @@ fn relation(word: &str, ty: Type) -> Option<Relation> {
         "le" if !ty.is_bits() => Le,
         "gt" if !ty.is_bits() => Gt,
         "ge" if !ty.is_bits() => Ge,
-        "lo" if !float && !ty.is_signed() => Lt,
-        "ls" if !float && !ty.is_signed() => Le,
-        "hi" if !float && !ty.is_signed() => Gt,
-        "hs" if !float && !ty.is_signed() => Ge,
+        "lo" if unsigned => Lt,
+        "ls" if unsigned => Le,
+        "hi" if unsigned => Gt,
+        "hs" if unsigned => Ge,
         "equ" if float => EqUnordered,
         "neu" if float => NeUnordered,
         "ltu" if float => LtUnordered,
@@ -272,7 +273,7 @@ fn set(
 
 fn select(d: &mut Decoder, m: &mut Modifiers, operands: &[Operand]) -> Decoded<Compare> {
     let ty = m.require("a type", |word| {
-        Type::named(word).filter(|ty| ty.bytes() >= 2)
+        Type::named(word).filter(|ty| ty.bytes() >= 2 && !ty.is_half())
     })?;
     let [dst, a, b, p] = exactly(operands)?;
     let (a, b) = (d.source(a, ty)?, d.source(b, ty)?);

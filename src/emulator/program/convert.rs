@@ -57,11 +57,13 @@ pub enum Convert {
         parts: [Slot; 2],
         a: Slot,
     },
-    /// Whether the registers are of the 64-bit file, and the value's conversion.
+    /// The value's conversion, and whether the registers are of the 64-bit file; `short_d` if that
+    /// of the result has 16 bits.
     Cast {
         cast: Cast,
         d: Slot,
         wide_d: bool,
+        short_d: bool,
         a: Slot,
         wide_a: bool,
     },
@@ -90,7 +92,7 @@ pub fn decode(
 
 fn mov(d: &mut Decoder, m: &mut Modifiers, operands: &[Operand]) -> Decoded<Op> {
     let ty = m.require("a type", |word| {
-        Type::named(word).filter(|ty| ty.bytes() != 1)
+        Type::named(word).filter(|ty| ty.bytes() != 1 && !ty.is_half())
     })?;
     let [dst, a] = exactly(operands)?;
     let op = match (dst, a) {
@@ -290,7 +292,7 @@ fn cvt(d: &mut Decoder, m: &mut Modifiers, operands: &[Operand]) -> Decoded<Op> 
     check(&cast(to), mode.is_some())?;
     let [dst, a] = exactly(operands)?;
     let (a, wide_a) = loose_source(d, a, from)?;
-    let (dst, wide_d) = match dst {
+    let (dst, class) = match dst {
         Operand::Name(name) => {
             let (class, slot) = d.any_register(name)?;
             if class == Class::Pred || class.bytes() < to.bytes() {
@@ -299,14 +301,15 @@ fn cvt(d: &mut Decoder, m: &mut Modifiers, operands: &[Operand]) -> Decoded<Op> 
             if to.is_float() && class != to.class() {
                 return Err(format!("{name} is no register for {to:?}"));
             }
-            (slot, class == Class::R64)
+            (slot, class)
         }
-        other => (d.destination(other, to.class())?, to.class() == Class::R64),
+        other => (d.destination(other, to.class())?, to.class()),
     };
     Ok(Op::Convert(Convert::Cast {
         cast: cast(to),
         d: dst,
-        wide_d,
+        wide_d: class == Class::R64,
+        short_d: class == Class::R16,
         a,
         wide_a,
     }))
@@ -338,6 +341,13 @@ fn check(cast: &Cast, has_mode: bool) -> Decoded<()> {
     }
     if cast.relu && !(matches!(to, Type::F16 | Type::BF16) && from == Type::F32) {
         return Err(".relu needs a result of f16 or bf16 and a source of f32".to_owned());
+    }
+    let towards_infinity = matches!(cast.rounding, Rounding::Down | Rounding::Up);
+    if towards_infinity && (cast.relu || to == Type::BF16) && !cast.integral {
+        return Err(".relu and bf16 need .rn or .rz".to_owned());
+    }
+    if cast.relu && (cast.ftz || cast.saturate) || cast.ftz && to == Type::BF16 {
+        return Err("these modifiers are not supported together".to_owned());
     }
     if cast.saturate && to == Type::BF16 {
         return Err(".sat is not supported for bf16".to_owned());

@@ -132,7 +132,6 @@ pub fn decode(
         _ => return Err("the instruction is not supported".to_owned()),
     };
     let rounds = matches!(operation, Add | Sub | Mul | Fma | Div | Sqrt | Reciprocal);
-    // A fast approximation is taken as correctly rounded.
     let approximate = matches!(
         operation,
         Div | Sqrt | Reciprocal | ReciprocalSqrt | Exp2 | Log2 | Sin | Cos | Tanh
@@ -142,7 +141,7 @@ pub fn decode(
     } else {
         None
     };
-    let ftz = m.accept("ftz");
+    let ftz = !matches!(operation, Tanh | CopySign) && m.accept("ftz");
     let relu = matches!(operation, Fma) && m.accept("relu");
     let saturate = matches!(operation, Add | Sub | Mul | Fma) && !relu && m.accept("sat");
     if let Min { nan } | Max { nan } = &mut operation {
@@ -165,18 +164,21 @@ pub fn decode(
                 operation,
                 Add | Sub | Mul | Fma | Min { .. } | Max { .. } | Abs | Neg | Exp2 | Tanh
             ) && mode.unwrap_or_default() == Rounding::Nearest
+                && opcode != "mad"
+                && !(ftz && operation == Exp2)
         }
         FloatType::BF16 | FloatType::BF16x2 => {
             matches!(
                 operation,
                 Add | Sub | Mul | Fma | Min { .. } | Max { .. } | Abs | Neg | Exp2 | Tanh
             ) && mode.unwrap_or_default() == Rounding::Nearest
+                && opcode != "mad"
                 && !saturate
-                && (!ftz || operation == Exp2)
+                && ftz == (operation == Exp2)
         }
     };
-    let needs_mode = matches!(operation, Fma) && opcode == "fma"
-        || matches!(operation, Div | Sqrt | Reciprocal) && !approximate;
+    let needs_mode =
+        matches!(operation, Fma) || matches!(operation, Div | Sqrt | Reciprocal) && !approximate;
     if needs_mode && mode.is_none() {
         return Err("a rounding mode is missing".to_owned());
     }
@@ -201,7 +203,7 @@ pub fn decode(
     let slot = |i: usize| slots.get(i).copied().unwrap_or(slots[0]);
     let dst = d.destination(dst, ty.class())?;
     let pair = matches!(float, FloatType::F16x2 | FloatType::BF16x2);
-    let op = Op::Float(Float {
+    let float = Float {
         operation,
         ty: float,
         rounding: mode.unwrap_or_default(),
@@ -212,6 +214,11 @@ pub fn decode(
         a: slot(0),
         b: slot(1),
         c: slot(2),
-    });
+    };
+    let op = if approximate {
+        Op::Approximate(float)
+    } else {
+        Op::Float(float)
+    };
     Ok((op, if pair { 2 * flop } else { flop }))
 }

@@ -133,7 +133,7 @@ pub fn decode(
         "bfe" | "bfi" => bit_field(d, opcode, m, operands),
         "shf" | "prmt" | "lop3" | "dp4a" => word32(d, opcode, m, operands),
         "shl" | "shr" => {
-            let ty = take_type(m, |ty| ty != Type::Pred)?;
+            let ty = take_type(m, |ty| opcode == "shr" || ty.is_bits())?;
             let [dst, a, b] = exactly(operands)?;
             let operation = if opcode == "shl" {
                 Operation::Shl
@@ -208,9 +208,9 @@ fn plain(d: &mut Decoder, opcode: &str, m: &mut Modifiers, operands: &[Operand])
 }
 
 fn sum(d: &mut Decoder, opcode: &str, m: &mut Modifiers, operands: &[Operand]) -> Decoded<Op> {
-    let saturating = m.accept("sat");
-    let write = !saturating && m.accept("cc");
     let read = opcode.ends_with('c');
+    let saturating = !read && m.accept("sat");
+    let write = !saturating && m.accept("cc");
     let (ty, int) = take_type(m, |ty| {
         not_bits(ty) && (!saturating || ty == Type::S32) && (!(read || write) || ty.bytes() >= 4)
     })?;

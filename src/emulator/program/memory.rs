@@ -107,10 +107,10 @@ fn caches(m: &mut Modifiers, store: bool) {
         };
         known.then_some(())
     };
-    m.choose(operator);
-    for level in ["L1::", "L2::"] {
+    // An operator, or a hint for the first level; hints for the second are of wider accesses.
+    if m.choose(operator).is_none() {
         m.choose(|word| {
-            let hint = word.strip_prefix(level)?;
+            let hint = word.strip_prefix("L1::")?;
             matches!(
                 hint,
                 "evict_normal" | "evict_unchanged" | "evict_first" | "evict_last" | "no_allocate"
@@ -129,19 +129,20 @@ pub fn prefetch_size(word: &str) -> Option<()> {
 }
 
 fn access(d: &mut Decoder, store: bool, m: &mut Modifiers, operands: &[Operand]) -> Decoded<Op> {
+    let volatile = m.accept("volatile");
     let order = m
         .choose(|word| {
             Some(match word {
-                "weak" => Order::Weak,
-                "volatile" | "relaxed" => Order::Strong,
-                "acquire" if !store => Order::Acquire,
-                "release" if store => Order::Release,
+                "weak" if !volatile => Order::Weak,
+                "relaxed" if !volatile => Order::Strong,
+                "acquire" if !store && !volatile => Order::Acquire,
+                "release" if store && !volatile => Order::Release,
                 _ => return None,
             })
         })
-        .unwrap_or(Order::Weak);
-    if order != Order::Weak {
-        m.choose(scope_word);
+        .unwrap_or(if volatile { Order::Strong } else { Order::Weak });
+    if order != Order::Weak && !volatile {
+        m.require("a scope", scope_word)?;
     }
     let mut space = space(m);
     if store && space == Space::Const {
@@ -160,7 +161,7 @@ fn access(d: &mut Decoder, store: bool, m: &mut Modifiers, operands: &[Operand])
         })
         .unwrap_or(1usize);
     let ty = m.require("a type", |word| {
-        Type::named(word).filter(|ty| ty.bytes() > 0)
+        Type::named(word).filter(|ty| ty.bytes() > 0 && !ty.is_half())
     })?;
     let bytes = ty.bytes();
     if bytes * count > 16 {
@@ -288,7 +289,8 @@ pub fn address(
     };
     if let Some(class) = d.class(name) {
         let wide = class == Class::R64;
-        let narrow_is_enough = !matches!(space, Space::Generic | Space::Global);
+        // Constants lie in buffers, beyond 32 bits.
+        let narrow_is_enough = !matches!(space, Space::Generic | Space::Global | Space::Const);
         if !(wide || class == Class::R32 && narrow_is_enough) {
             return Err(format!("{name} holds no address of this memory"));
         }
@@ -331,6 +333,9 @@ fn prefetch(d: &mut Decoder, m: &mut Modifiers, operands: &[Operand]) -> Decoded
     m.require("a cache level", |word| {
         matches!(word, "L1" | "L2" | "L2::evict_last" | "L2::evict_normal").then_some(())
     })?;
+    if !matches!(space, Space::Generic | Space::Global | Space::Local) {
+        return Err("global and local memory alone is prefetched".to_owned());
+    }
     let [at] = exactly(operands)?;
     address(d, at, &mut space, false)?;
     Ok(Op::Control(super::control::Control::Nop))

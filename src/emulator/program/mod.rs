@@ -62,6 +62,8 @@ pub struct Instruction {
 pub enum Op {
     Integer(integer::Integer),
     Float(float::Float),
+    /// With `.approx` or `.full`.
+    Approximate(float::Float),
     Convert(convert::Convert),
     Compare(compare::Compare),
     Memory(memory::Access),

@@ -105,6 +105,11 @@ impl Type {
         )
     }
 
+    /// One or two 16-bit floating-point numbers: types of arithmetic alone, kept as bits.
+    pub fn is_half(self) -> bool {
+        matches!(self, Self::F16 | Self::BF16 | Self::F16x2 | Self::BF16x2)
+    }
+
     /// Bits without a number type.
     pub fn is_bits(self) -> bool {
         matches!(self, Self::B8 | Self::B16 | Self::B32 | Self::B64)

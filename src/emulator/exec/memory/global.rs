@@ -1,0 +1,389 @@
+//! Global and constant memory: the buffer of each lane, sectors, conflicts of blocks, and the
+//! words themselves.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::emulator::finding::{BufferPlace, FindingKind};
+use crate::emulator::memory;
+use crate::emulator::memory::global::{SECTOR, Slot as Buffer, Touch};
+use crate::emulator::program::memory::{Access, Order, Space};
+use crate::emulator::program::types::Class;
+use crate::emulator::race::Conflict;
+
+use super::super::context::{Context, Stop};
+use super::super::registers::{FULL, LANES, lanes};
+use super::super::warp_state::WarpState;
+use super::{adjacent, fill, set_loaded, stored, verb};
+
+/// Offsets in the one buffer that all lanes address, if they do and lie within it.
+#[inline(always)]
+pub fn offsets_in(buffer: &Buffer, addresses: &[u64; LANES], bytes: usize) -> Option<[u32; LANES]> {
+    if bytes > buffer.size {
+        return None;
+    }
+    let last = (buffer.size - bytes) as u64;
+    let mut out = [0; LANES];
+    let mut inside = true;
+    for lane in 0..LANES {
+        let offset = addresses[lane].wrapping_sub(buffer.base);
+        inside &= offset <= last;
+        out[lane] = offset as u32;
+    }
+    (inside && out.iter().fold(0, |all, offset| all | offset) & (bytes as u32 - 1) == 0)
+        .then_some(out)
+}
+
+#[inline(always)]
+pub(super) fn global(
+    context: &mut Context,
+    warp: &mut WarpState,
+    access: &Access,
+    mask: u32,
+    addresses: &[u64; LANES],
+) -> Result<(), Stop> {
+    let total = usize::from(access.bytes) * usize::from(access.count);
+    let mut filled = *addresses;
+    fill(&mut filled, mask);
+    count_request(context, access, mask, total);
+    let global = context.global;
+    if let Some(buffer) = global.near(filled[0])
+        && allowed(buffer, access)
+        && let Some(offsets) = offsets_in(buffer, &filled, total)
+    {
+        return in_buffer(context, warp, access, mask, buffer, &offsets);
+    }
+    // Several buffers, or a fault.
+    let mut left = mask;
+    while left != 0 {
+        let first = left.trailing_zeros() as usize;
+        let window = memory::window(addresses[first]);
+        let together = lanes(left)
+            .filter(|&lane| memory::window(addresses[lane]) == window)
+            .fold(0, |all, lane| all | 1 << lane);
+        for lane in lanes(together) {
+            check_global(context, access, addresses[lane], lane, total)?;
+        }
+        if let Some(buffer) = global.near(addresses[first]) {
+            let mut some = *addresses;
+            fill(&mut some, together);
+            if let Some(offsets) = offsets_in(buffer, &some, total) {
+                in_buffer(context, warp, access, together, buffer, &offsets)?;
+            }
+        }
+        left &= !together;
+    }
+    Ok(())
+}
+
+/// Whether this kind of access may touch this buffer at all.
+#[inline(always)]
+fn allowed(buffer: &Buffer, access: &Access) -> bool {
+    match access.space {
+        Space::Const => buffer.constant,
+        Space::Global => !buffer.constant,
+        _ => !(buffer.constant && access.store),
+    }
+}
+
+#[inline(always)]
+fn count_request(context: &mut Context, access: &Access, mask: u32, total: usize) {
+    if access.space == Space::Const {
+        return;
+    }
+    let bytes = u64::from(mask.count_ones()) * total as u64;
+    let counters = &mut context.counters;
+    if access.store {
+        counters.global_store_requests += 1;
+        counters.global_store_bytes += bytes;
+    } else {
+        counters.global_load_requests += 1;
+        counters.global_load_bytes += bytes;
+    }
+}
+
+/// Reports what is wrong with one lane's access to global memory, if anything is.
+#[cold]
+fn check_global(
+    context: &mut Context,
+    access: &Access,
+    address: u64,
+    lane: usize,
+    bytes: usize,
+) -> Result<(), Stop> {
+    let verb = verb(access);
+    let Some(buffer) = check_address(context, address, lane, bytes, verb)? else {
+        return Ok(());
+    };
+    if !allowed(buffer, access) {
+        let place = place_in(buffer, address);
+        let constant = buffer.constant;
+        let (kind, what) = if access.store {
+            (FindingKind::ReadOnlyWrite, "constant")
+        } else if constant {
+            (FindingKind::OutOfBounds, "constant, not global,")
+        } else {
+            (FindingKind::OutOfBounds, "global, not constant,")
+        };
+        let message = format!("the thread {verb} {bytes} bytes of {what} memory");
+        context.report(kind, Some(lane), place, message)?;
+    }
+    Ok(())
+}
+
+fn place_in(buffer: &Buffer, address: u64) -> Option<BufferPlace> {
+    Some(BufferPlace {
+        buffer: buffer.name.clone(),
+        offset: address.wrapping_sub(buffer.base) as i64,
+    })
+}
+
+/// The buffer of an address of global memory; reports what is misaligned or out of bounds.
+pub fn check_address<'a>(
+    context: &mut Context<'a>,
+    address: u64,
+    lane: usize,
+    bytes: usize,
+    verb: &str,
+) -> Result<Option<&'a Buffer>, Stop> {
+    let global = context.global;
+    let Some(buffer) = global.near(address) else {
+        let message = format!(
+            "the thread {verb} {bytes} bytes at address {address:#x}, which lies in no buffer"
+        );
+        context.report(FindingKind::OutOfBounds, Some(lane), None, message)?;
+        return Ok(None);
+    };
+    let place = place_in(buffer, address);
+    let offset = address.wrapping_sub(buffer.base);
+    if offset
+        .checked_add(bytes as u64)
+        .is_none_or(|end| end > buffer.size as u64)
+    {
+        let message = format!(
+            "the thread {verb} {bytes} bytes; the buffer has {} bytes",
+            buffer.size
+        );
+        context.report(FindingKind::OutOfBounds, Some(lane), place, message)?;
+        return Ok(None);
+    }
+    if !address.is_multiple_of(bytes as u64) {
+        let message =
+            format!("the thread {verb} {bytes} bytes at an offset that is no multiple of {bytes}");
+        context.report(FindingKind::Misaligned, Some(lane), place, message)?;
+        return Ok(None);
+    }
+    Ok(Some(buffer))
+}
+
+#[inline(always)]
+fn in_buffer(
+    context: &mut Context,
+    warp: &mut WarpState,
+    access: &Access,
+    mask: u32,
+    buffer: &Buffer,
+    offsets: &[u32; LANES],
+) -> Result<(), Stop> {
+    let (bytes, count) = (usize::from(access.bytes), usize::from(access.count));
+    let total = bytes * count;
+    let run = mask == FULL && adjacent(offsets, total);
+    let first = offsets[0] as usize;
+    if !buffer.constant {
+        let touch = match (access.store, access.read_only) {
+            (true, _) => Touch::Write,
+            (false, true) => Touch::ReadOnly,
+            (false, false) => Touch::Read,
+        };
+        let sectors = if run {
+            buffer.touch(first, total * LANES, touch);
+            (first + total * LANES - 1) / SECTOR - first / SECTOR + 1
+        } else {
+            touch_all(buffer, offsets, touch)
+        };
+        let counters = &mut context.counters;
+        if access.store {
+            counters.global_store_sectors += sectors as u64;
+        } else {
+            counters.global_load_sectors += sectors as u64;
+        }
+        if access.read_only {
+            buffer.note_read_only(context.pc);
+        }
+        if context.conflicts.is_some() {
+            track_global(context, access, mask, buffer, offsets, run)?;
+        }
+    }
+    if access.store {
+        if run {
+            buffer.mark_written(first, total * LANES);
+        } else {
+            for lane in lanes(mask) {
+                buffer.mark_written(offsets[lane] as usize, total);
+            }
+        }
+    } else {
+        let written = if run {
+            buffer.is_written(first, total * LANES)
+        } else {
+            lanes(mask).all(|lane| buffer.is_written(offsets[lane] as usize, total))
+        };
+        if !written {
+            unwritten(context, mask, buffer, offsets, total)?;
+        }
+    }
+    for i in 0..count {
+        let at = bytes * i;
+        if bytes == 4 && access.class != Class::R64 {
+            if access.store {
+                store_words(
+                    warp,
+                    access.registers[i],
+                    mask,
+                    buffer,
+                    offsets,
+                    at,
+                    run && count == 1,
+                );
+            } else {
+                let row = load_words(buffer, offsets, at, run && count == 1);
+                warp.registers.set32(access.registers[i], mask, &row);
+            }
+        } else if access.store {
+            for lane in lanes(mask) {
+                let value = stored(&warp.registers, access, i, lane);
+                buffer.write(offsets[lane] as usize + at, bytes, value);
+            }
+        } else {
+            let values = offsets.map(|offset| buffer.read(offset as usize + at, bytes));
+            set_loaded(&mut warp.registers, access, i, mask, &values);
+        }
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn load_words(buffer: &Buffer, offsets: &[u32; LANES], at: usize, run: bool) -> [u32; LANES] {
+    let words = buffer.words();
+    let mut row = [0; LANES];
+    let first = offsets[0] as usize / 4;
+    if run && let Some(words) = words.get(first..first + LANES) {
+        for (value, word) in row.iter_mut().zip(words) {
+            *value = word.load(Relaxed);
+        }
+    } else {
+        for lane in 0..LANES {
+            row[lane] = words[(offsets[lane] as usize + at) / 4].load(Relaxed);
+        }
+    }
+    row
+}
+
+#[inline(always)]
+fn store_words(
+    warp: &WarpState,
+    register: u16,
+    mask: u32,
+    buffer: &Buffer,
+    offsets: &[u32; LANES],
+    at: usize,
+    run: bool,
+) {
+    let row = warp.registers.row32(register);
+    let words = buffer.words();
+    let first = offsets[0] as usize / 4;
+    if run && let Some(words) = words.get(first..first + LANES) {
+        for (value, word) in row.iter().zip(words) {
+            word.store(*value, Relaxed);
+        }
+    } else {
+        for lane in lanes(mask) {
+            words[(offsets[lane] as usize + at) / 4].store(row[lane], Relaxed);
+        }
+    }
+}
+
+/// Counts the distinct sectors and notes them in the footprint. An access lies in one sector.
+pub fn touch_all(buffer: &Buffer, offsets: &[u32; LANES], touch: Touch) -> usize {
+    let mut sectors = offsets.map(|offset| offset / SECTOR as u32);
+    if !sectors.is_sorted() {
+        sectors.sort_unstable();
+    }
+    let mut count = 0;
+    let mut last = None;
+    for sector in sectors {
+        if last != Some(sector) {
+            count += 1;
+            last = Some(sector);
+            buffer.touch(sector as usize * SECTOR, 1, touch);
+        }
+    }
+    count
+}
+
+#[cold]
+fn unwritten(
+    context: &mut Context,
+    mask: u32,
+    buffer: &Buffer,
+    offsets: &[u32; LANES],
+    bytes: usize,
+) -> Result<(), Stop> {
+    if context.is_known(FindingKind::UninitialisedRead) {
+        return Ok(());
+    }
+    for lane in lanes(mask) {
+        let offset = offsets[lane];
+        if !buffer.is_written(offset as usize, bytes) {
+            let place = place_in(buffer, buffer.base + u64::from(offset));
+            let message = format!("the thread reads {bytes} bytes that nothing wrote");
+            return context.report(FindingKind::UninitialisedRead, Some(lane), place, message);
+        }
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn track_global(
+    context: &mut Context,
+    access: &Access,
+    mask: u32,
+    buffer: &Buffer,
+    offsets: &[u32; LANES],
+    run: bool,
+) -> Result<(), Stop> {
+    let total = usize::from(access.bytes) * usize::from(access.count);
+    let strong = access.order != Order::Weak;
+    let Some(conflicts) = &mut context.conflicts else {
+        return Ok(());
+    };
+    let mut found = None;
+    if run && !strong {
+        let first = offsets[0] as usize;
+        found = conflicts.access(buffer, first, total * LANES, access.store, false);
+    } else {
+        for lane in lanes(mask) {
+            let offset = offsets[lane] as usize;
+            if strong {
+                let address = buffer.base + offset as u64;
+                conflicts.synchronise(address, access.order, !access.store, access.store);
+            }
+            let other = conflicts.access(buffer, offset, total, access.store, strong);
+            found = found.or(other);
+        }
+    }
+    let Some(Conflict { offset, other }) = found else {
+        return Ok(());
+    };
+    if context.is_known(FindingKind::BlockConflict) {
+        return Ok(());
+    }
+    let reaches =
+        |&lane: &usize| (offsets[lane] as usize..offsets[lane] as usize + total).contains(&offset);
+    let lane = lanes(mask).find(reaches);
+    let place = place_in(buffer, buffer.base + offset as u64);
+    let message = format!(
+        "the thread {} what {other}, with nothing that orders them",
+        verb(access)
+    );
+    context.report(FindingKind::BlockConflict, lane, place, message)
+}

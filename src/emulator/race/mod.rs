@@ -1,0 +1,8 @@
+//! Which accesses are ordered: within a block for shared memory ([`Shadow`]), between blocks for
+//! global memory ([`Conflicts`]).
+
+mod conflicts;
+mod shadow;
+
+pub use conflicts::{Conflict, Conflicts};
+pub use shadow::Shadow;
