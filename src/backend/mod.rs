@@ -5,6 +5,7 @@
 //! them in a training step, so that a backend may fuse inside a block.
 
 pub mod cpu;
+pub mod gpu;
 mod knobs;
 
 use crate::model::Block;

@@ -1,0 +1,263 @@
+//! The seam between the GPU backend and what runs its kernels: CUDA, or the emulator.
+//!
+//! A driver is one device and one stream of work in order. Calls that say so wait for the stream;
+//! the others only add to it. What fails in the stream is told by a later call that waits.
+
+use crate::emulator::{EmulatorError, Finding};
+
+/// An address on the device; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub struct Pointer(pub u64);
+
+impl Pointer {
+    /// No address.
+    pub const NULL: Self = Self(0);
+
+    /// The address of the f32 `index` places further on.
+    pub fn plus(self, index: usize) -> Self {
+        Self(self.0 + 4 * index as u64)
+    }
+}
+
+/// Memory on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    pub address: Pointer,
+    pub bytes: usize,
+}
+
+/// Page-locked memory of the host, that copies in the stream can use while the host goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pinned(pub(super) usize);
+
+/// A kernel that was looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelHandle(pub(super) usize);
+
+/// A point in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event(pub(super) usize);
+
+/// Work that was captured and can be launched as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Graph(pub(super) usize);
+
+/// Blocks of a launch, threads of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+}
+
+/// What is known of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// The vendor's name of the model.
+    pub name: String,
+    /// Compute capability, major and minor.
+    pub capability: (u32, u32),
+    /// Bytes of memory.
+    pub memory: u64,
+    pub multiprocessors: u32,
+}
+
+/// A device and its stream.
+pub trait Driver {
+    /// What the device is.
+    fn info(&self) -> &DeviceInfo;
+
+    /// Bytes of device memory that are free now.
+    ///
+    /// # Errors
+    /// A failing device.
+    fn free_memory(&self) -> Result<u64, DriverError>;
+
+    /// Device memory of `bytes` bytes, uninitialised, at a multiple of 256. `name` is for messages.
+    ///
+    /// # Errors
+    /// Not enough memory; a capture under way.
+    fn allocate(&mut self, name: &str, bytes: usize) -> Result<Allocation, DriverError>;
+
+    /// Gives memory back, once the stream has done all work so far.
+    ///
+    /// # Errors
+    /// A failing device; a capture under way.
+    fn free(&mut self, allocation: Allocation) -> Result<(), DriverError>;
+
+    /// Loads a module of kernels.
+    ///
+    /// # Errors
+    /// PTX that the device does not take, with the compiler's own words.
+    fn load(&mut self, file: &str, ptx: &str) -> Result<(), DriverError>;
+
+    /// Looks a kernel of the loaded modules up.
+    ///
+    /// # Errors
+    /// No kernel of this name.
+    fn kernel(&mut self, name: &str) -> Result<KernelHandle, DriverError>;
+
+    /// Adds a launch to the stream; `parameters` are the bytes of the kernel's one argument, a
+    /// `#[repr(C)]` struct.
+    ///
+    /// # Errors
+    /// A geometry that the device does not take; parameters of another size.
+    fn launch(
+        &mut self,
+        kernel: KernelHandle,
+        geometry: Geometry,
+        parameters: &[u8],
+    ) -> Result<(), DriverError>;
+
+    /// Copies bytes to the device and waits until they may be changed.
+    ///
+    /// # Errors
+    /// A failing device; a capture under way.
+    fn write(&mut self, to: Pointer, bytes: &[u8]) -> Result<(), DriverError>;
+
+    /// Waits for the stream and copies bytes from the device.
+    ///
+    /// # Errors
+    /// Whatever failed in the stream; a capture under way.
+    fn read(&mut self, from: Pointer, bytes: &mut [u8]) -> Result<(), DriverError>;
+
+    /// Adds a copy within the device to the stream. The two places do not overlap.
+    ///
+    /// # Errors
+    /// A failing device.
+    fn copy(&mut self, to: Pointer, from: Pointer, bytes: usize) -> Result<(), DriverError>;
+
+    /// Page-locked host memory, zeroed. It lives as long as the driver.
+    ///
+    /// # Errors
+    /// Not enough memory; a capture under way.
+    fn pin(&mut self, bytes: usize) -> Result<Pinned, DriverError>;
+
+    /// Page-locked memory, to be read. The caller has waited for the copies into it.
+    fn pinned(&self, pinned: Pinned) -> &[u8];
+
+    /// Page-locked memory, to be filled. The caller has waited for the copies from it.
+    fn pinned_mut(&mut self, pinned: Pinned) -> &mut [u8];
+
+    /// Adds a copy of the first `bytes` bytes of page-locked memory to the device to the stream.
+    ///
+    /// # Errors
+    /// A failing device.
+    fn write_pinned(
+        &mut self,
+        to: Pointer,
+        from: Pinned,
+        bytes: usize,
+    ) -> Result<(), DriverError>;
+
+    /// Adds a copy of `bytes` bytes from the device to page-locked memory to the stream.
+    ///
+    /// # Errors
+    /// A failing device.
+    fn read_pinned(
+        &mut self,
+        to: Pinned,
+        from: Pointer,
+        bytes: usize,
+    ) -> Result<(), DriverError>;
+
+    /// Marks a point in the stream: `slot` is where (a driver has [`EVENTS`] of them), and an
+    /// earlier mark there is forgotten.
+    ///
+    /// # Errors
+    /// A failing device.
+    fn record(&mut self, slot: Event) -> Result<(), DriverError>;
+
+    /// Waits until the stream has passed the point; at once if nothing was recorded there.
+    ///
+    /// # Errors
+    /// Whatever failed in the stream before it.
+    fn wait(&mut self, slot: Event) -> Result<(), DriverError>;
+
+    /// Waits for all work of the stream.
+    ///
+    /// # Errors
+    /// Whatever failed in it.
+    fn synchronize(&mut self) -> Result<(), DriverError>;
+
+    /// From now on work is captured instead of done.
+    ///
+    /// # Errors
+    /// A capture under way.
+    fn begin_capture(&mut self) -> Result<(), DriverError>;
+
+    /// Ends the capture.
+    ///
+    /// # Errors
+    /// No capture under way, or work that cannot be captured.
+    fn end_capture(&mut self) -> Result<Graph, DriverError>;
+
+    /// Adds captured work to the stream, as one launch.
+    ///
+    /// # Errors
+    /// A failing device.
+    fn replay(&mut self, graph: Graph) -> Result<(), DriverError>;
+
+    /// Forgets captured work, once the stream has done it.
+    ///
+    /// # Errors
+    /// A failing device.
+    fn forget(&mut self, graph: Graph) -> Result<(), DriverError>;
+}
+
+/// Events that a driver has.
+pub const EVENTS: usize = 8;
+
+/// What can go wrong on a device.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    #[error(
+        "no CUDA driver is installed ({library} was not found); install NVIDIA's driver, or use --device cpu"
+    )]
+    NoDriver { library: &'static str },
+    #[error("there is no CUDA device {index}; {found}")]
+    NoDevice { index: usize, found: String },
+    #[error(
+        "{name} has compute capability {major}.{minor}; the kernels need 7.5 or later (a T4, an RTX 20 or anything newer)"
+    )]
+    Unsupported {
+        name: String,
+        major: u32,
+        minor: u32,
+    },
+    #[error(
+        "the driver does not take the kernels of {file}: {log}\n\
+         (a driver that is too old for their PTX must be updated)"
+    )]
+    Module { file: String, log: String },
+    #[error("the loaded modules have no kernel {name}")]
+    NoKernel { name: String },
+    #[error("{name} needs {needed} bytes of device memory; {free} are free")]
+    OutOfMemory {
+        name: String,
+        needed: usize,
+        free: u64,
+    },
+    #[error("{action} failed: {reason}")]
+    Call {
+        action: &'static str,
+        reason: String,
+    },
+    #[error("{action} is not possible while work is captured")]
+    Captured { action: &'static str },
+    #[error("kernel {kernel}: {}", list(.findings))]
+    Findings {
+        kernel: String,
+        findings: Vec<Finding>,
+    },
+    #[error(transparent)]
+    Emulator(#[from] EmulatorError),
+}
+
+fn list(findings: &[Finding]) -> String {
+    let mut lines: Vec<String> = findings.iter().take(5).map(ToString::to_string).collect();
+    if findings.len() > lines.len() {
+        lines.push(format!("and {} more", findings.len() - lines.len()));
+    }
+    lines.join("\n")
+}

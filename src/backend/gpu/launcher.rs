@@ -1,0 +1,124 @@
+//! How the operations reach the device: kernels by name, a workspace that they share, one error
+//! that is kept until somebody asks.
+
+use std::collections::HashMap;
+
+use bytemuck::Pod;
+
+use super::driver::{Allocation, Driver, DriverError, Geometry, KernelHandle, Pointer};
+use super::{ops, ptx};
+
+/// A driver with all kernels loaded.
+///
+/// Operations never fail where they are asked for: as on a GPU itself, the first error is kept, what
+/// follows is not done, and [`Launcher::check`] tells.
+pub struct Launcher<D> {
+    pub driver: D,
+    kernels: HashMap<&'static str, KernelHandle>,
+    workspace: Option<Allocation>,
+    /// The most bytes that an operation asked for.
+    wanted: usize,
+    measuring: bool,
+    error: Option<DriverError>,
+}
+
+impl<D: Driver> Launcher<D> {
+    /// Loads the modules and looks all kernels up.
+    ///
+    /// # Errors
+    /// Modules that the device does not take.
+    pub fn new(mut driver: D) -> Result<Self, DriverError> {
+        for module in ptx::MODULES {
+            driver.load(module.file, module.text)?;
+        }
+        let mut kernels = HashMap::new();
+        for name in ops::KERNELS.iter().copied().flatten().copied() {
+            kernels.insert(name, driver.kernel(name)?);
+        }
+        Ok(Self {
+            driver,
+            kernels,
+            workspace: None,
+            wanted: 0,
+            measuring: false,
+            error: None,
+        })
+    }
+
+    /// Adds a launch to the stream. `parameters` is the kernel's one argument.
+    pub fn launch<P: Pod>(&mut self, kernel: &'static str, geometry: Geometry, parameters: &P) {
+        if self.measuring || self.error.is_some() {
+            return;
+        }
+        let handle = self.kernels.get(kernel).copied();
+        let result = handle
+            .ok_or_else(|| DriverError::NoKernel {
+                name: kernel.to_owned(),
+            })
+            .and_then(|handle| {
+                let parameters = bytemuck::bytes_of(parameters);
+                self.driver.launch(handle, geometry, parameters)
+            });
+        self.keep(result);
+    }
+
+    /// Uninitialised device memory of `bytes` bytes, at a multiple of 256, for one operation alone:
+    /// the next one that asks gets the same. An operation asks once.
+    pub fn workspace(&mut self, bytes: usize) -> Pointer {
+        self.wanted = self.wanted.max(bytes);
+        match self.workspace {
+            Some(workspace) if bytes <= workspace.bytes => workspace.address,
+            _ if self.measuring => Pointer::NULL,
+            _ => {
+                // Only outside of a capture; a step is measured before it is captured.
+                let result = self.grow_workspace();
+                self.keep(result);
+                self.workspace.map_or(Pointer::NULL, |w| w.address)
+            }
+        }
+    }
+
+    /// What the operations of `work` want of the workspace is remembered; nothing is launched.
+    pub fn measure(&mut self, work: impl FnOnce(&mut Self)) {
+        self.measuring = true;
+        work(self);
+        self.measuring = false;
+    }
+
+    /// Whether the workspace is too small for what was measured.
+    pub fn workspace_is_short(&self) -> bool {
+        self.wanted > self.workspace.map_or(0, |workspace| workspace.bytes)
+    }
+
+    /// Makes the workspace as large as was measured. Addresses given out before are void.
+    ///
+    /// # Errors
+    /// Not enough memory.
+    pub fn grow_workspace(&mut self) -> Result<(), DriverError> {
+        if self.workspace_is_short() {
+            if let Some(workspace) = self.workspace.take() {
+                self.driver.free(workspace)?;
+            }
+            self.workspace = Some(self.driver.allocate("workspace", self.wanted)?);
+        }
+        Ok(())
+    }
+
+    /// The first error since the last call.
+    ///
+    /// # Errors
+    /// That error.
+    pub fn check(&mut self) -> Result<(), DriverError> {
+        match self.error.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps an error, unless there is one already.
+    pub fn keep(&mut self, result: Result<(), DriverError>) {
+        if let Err(error) = result {
+            self.error.get_or_insert(error);
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The kernels, as PTX.
+
+/// One file of kernels.
+#[derive(Clone, Copy, Debug)]
+pub struct PtxModule {
+    /// The source file under `kernels/`.
+    pub file: &'static str,
+    pub text: &'static str,
+}
+
+macro_rules! modules {
+    ($($name:literal),* $(,)?) => {
+        /// All kernels.
+        pub const MODULES: &[PtxModule] = &[$(PtxModule {
+            file: concat!("kernels/", $name, ".cu"),
+            text: include_str!(concat!("../../../kernels/ptx/", $name, ".ptx")),
+        }),*];
+    };
+}
+
+modules![];
