@@ -67,6 +67,9 @@ pub trait Driver {
     /// What the device is.
     fn info(&self) -> &DeviceInfo;
 
+    /// Whether reads of unwritten memory and accesses beyond an allocation are found here.
+    fn finds_faults(&self) -> bool;
+
     /// Bytes of device memory that are free now.
     ///
     /// # Errors
@@ -143,23 +146,13 @@ pub trait Driver {
     ///
     /// # Errors
     /// A failing device.
-    fn write_pinned(
-        &mut self,
-        to: Pointer,
-        from: Pinned,
-        bytes: usize,
-    ) -> Result<(), DriverError>;
+    fn write_pinned(&mut self, to: Pointer, from: Pinned, bytes: usize) -> Result<(), DriverError>;
 
     /// Adds a copy of `bytes` bytes from the device to page-locked memory to the stream.
     ///
     /// # Errors
     /// A failing device.
-    fn read_pinned(
-        &mut self,
-        to: Pinned,
-        from: Pointer,
-        bytes: usize,
-    ) -> Result<(), DriverError>;
+    fn read_pinned(&mut self, to: Pinned, from: Pointer, bytes: usize) -> Result<(), DriverError>;
 
     /// Marks a point in the stream: `slot` is where (a driver has [`EVENTS`] of them), and an
     /// earlier mark there is forgotten.
