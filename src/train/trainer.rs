@@ -209,6 +209,11 @@ impl<B: Backend> Trainer<B> {
         Ok(self.programs.len() - 1)
     }
 
+    /// What the networks run on.
+    pub fn backend(&mut self) -> &mut B {
+        &mut self.backend
+    }
+
     /// Steps done or asked for.
     pub fn step(&self) -> u64 {
         self.step

@@ -78,11 +78,9 @@ impl<D: Driver> Launcher<D> {
         }
     }
 
-    /// What the operations of `work` want of the workspace is remembered; nothing is launched.
-    pub fn measure(&mut self, work: impl FnOnce(&mut Self)) {
-        self.measuring = true;
-        work(self);
-        self.measuring = false;
+    /// While measuring, what operations want of the workspace is remembered and nothing is launched.
+    pub fn set_measuring(&mut self, measuring: bool) {
+        self.measuring = measuring;
     }
 
     /// Whether the workspace is too small for what was measured.

@@ -1,13 +1,241 @@
 //! The GPU backend: hand-written kernels behind one driver seam.
 //!
 //! [`Gpu`] keeps the arena in device memory and runs the tape's operations as launches ([`ops`]).
-//! What runs them is a [`Driver`](driver::Driver): CUDA, or the emulator on any machine.
+//! The first run of a program is captured as one graph, which later runs replay: what changes from
+//! step to step lies in device memory ([`StepValues`]). What does the work is a
+//! [`Driver`](driver::Driver): CUDA, or the emulator on any machine.
 
+mod block;
 pub mod check;
 pub mod driver;
 mod emulated;
 pub mod launcher;
 pub mod ops;
 mod ptx;
+mod transfer;
 
 pub use emulated::{Call, Emulated, EmulatedOptions};
+
+use driver::{Allocation, Driver, DriverError, Graph, Pointer};
+use launcher::Launcher;
+use ops::KernelVersion;
+use ops::step::StepValues;
+use transfer::{Posts, Uploads};
+
+use super::{
+    Adam, AdamConfig, Backend, BackendError, Backward, Forward, Loss, Posted, ProgramId,
+    StepScalars, Targets, View,
+};
+use crate::model::Block;
+use crate::rng::Stream;
+
+/// A backend that computes in f32 on a device.
+pub struct Gpu<D: Driver> {
+    launcher: Launcher<D>,
+    version: KernelVersion,
+    arena: Option<Allocation>,
+    /// [`StepValues`] on the device.
+    values: Pointer,
+    uploads: Uploads,
+    value_uploads: Uploads,
+    posts: Posts,
+    programs: Vec<Recorded>,
+    /// Constants of the updates that are being recorded, by [`super::Rate`].
+    adam: [Option<AdamConfig>; 2],
+}
+
+/// A program that was captured.
+struct Recorded {
+    id: ProgramId,
+    graph: Graph,
+    adam: [Option<AdamConfig>; 2],
+}
+
+impl<D: Driver> Gpu<D> {
+    /// A backend on the device of `driver`, with an empty arena.
+    ///
+    /// # Errors
+    /// A device that does not take the kernels, or without any memory left.
+    pub fn new(driver: D, version: KernelVersion) -> Result<Self, DriverError> {
+        let mut launcher = Launcher::new(driver)?;
+        let driver = &mut launcher.driver;
+        let values = driver.allocate("step values", size_of::<StepValues>())?;
+        Ok(Self {
+            values: values.address,
+            uploads: Uploads::new(driver, 16 << 20, [0, 1])?,
+            value_uploads: Uploads::new(driver, size_of::<StepValues>(), [2, 3])?,
+            posts: Posts::new(driver, [4, 5])?,
+            launcher,
+            version,
+            arena: None,
+            programs: Vec::new(),
+            adam: [None; 2],
+        })
+    }
+
+    /// What the work is done by.
+    pub fn driver(&mut self) -> &mut D {
+        &mut self.launcher.driver
+    }
+
+    /// Where a view lies on the device.
+    fn at(&self, view: View) -> Pointer {
+        let arena = self.arena.map_or(Pointer::NULL, |arena| arena.address);
+        debug_assert!(
+            self.arena
+                .is_some_and(|arena| 4 * (view.start + view.len) <= arena.bytes),
+            "a view reaches beyond the arena"
+        );
+        arena.plus(view.start)
+    }
+
+    /// Forgets captured programs: the addresses in them are about to change.
+    fn forget_programs(&mut self) -> Result<(), DriverError> {
+        for program in self.programs.drain(..) {
+            self.launcher.driver.forget(program.graph)?;
+        }
+        Ok(())
+    }
+
+    /// Captures a program: once to learn how much workspace it needs, and once for good.
+    fn capture(
+        &mut self,
+        id: ProgramId,
+        record: &dyn Fn(&mut Self),
+    ) -> Result<usize, DriverError> {
+        self.adam = [None; 2];
+        self.launcher.set_measuring(true);
+        record(self);
+        self.launcher.set_measuring(false);
+        if self.launcher.workspace_is_short() {
+            self.forget_programs()?;
+            self.launcher.grow_workspace()?;
+        }
+        self.launcher.driver.begin_capture()?;
+        record(self);
+        let graph = self.launcher.driver.end_capture();
+        self.launcher.check()?;
+        self.programs.push(Recorded {
+            id,
+            graph: graph?,
+            adam: self.adam,
+        });
+        Ok(self.programs.len() - 1)
+    }
+
+    fn grow_arena(&mut self, bytes: usize) -> Result<(), DriverError> {
+        self.forget_programs()?;
+        let driver = &mut self.launcher.driver;
+        let arena = driver.allocate("the networks and a step on them", bytes)?;
+        if let Some(old) = self.arena.replace(arena) {
+            driver.copy(arena.address, old.address, old.bytes)?;
+            driver.free(old)?;
+        }
+        Ok(())
+    }
+}
+
+impl<D: Driver> Backend for Gpu<D> {
+    const POSTS_AHEAD: usize = 1;
+
+    fn reserve(&mut self, len: usize) -> Result<(), BackendError> {
+        let bytes = 4 * len;
+        match self.arena {
+            Some(arena) if bytes <= arena.bytes => Ok(()),
+            _ => Ok(self.grow_arena(bytes)?),
+        }
+    }
+
+    fn upload(&mut self, to: View, values: &[f32]) -> Result<(), BackendError> {
+        assert_eq!(to.len, values.len(), "an upload fills its view");
+        let pointer = self.at(to);
+        let bytes = bytemuck::cast_slice(values);
+        Ok(self
+            .uploads
+            .write(&mut self.launcher.driver, pointer, bytes)?)
+    }
+
+    fn download(&mut self, from: View, values: &mut [f32]) -> Result<(), BackendError> {
+        assert_eq!(from.len, values.len(), "a download takes the whole view");
+        let pointer = self.at(from);
+        let bytes = bytemuck::cast_slice_mut(values);
+        Ok(self.launcher.driver.read(pointer, bytes)?)
+    }
+
+    fn post(&mut self, from: View) -> Result<Posted, BackendError> {
+        let pointer = self.at(from);
+        let driver = &mut self.launcher.driver;
+        Ok(Posted(self.posts.send(driver, pointer, 4 * from.len)?))
+    }
+
+    fn receive(&mut self, posted: Posted, values: &mut [f32]) -> Result<(), BackendError> {
+        let bytes = bytemuck::cast_slice_mut(values);
+        let driver = &mut self.launcher.driver;
+        Ok(self.posts.receive(driver, posted.0, bytes)?)
+    }
+
+    fn run(
+        &mut self,
+        program: ProgramId,
+        scalars: &StepScalars,
+        record: &dyn Fn(&mut Self),
+    ) -> Result<(), BackendError> {
+        let known = self.programs.iter().position(|p| p.id == program);
+        let index = match known {
+            Some(index) => index,
+            None => self.capture(program, record)?,
+        };
+        let Recorded { graph, adam, .. } = &self.programs[index];
+        let values = StepValues::new(scalars, [adam[0].as_ref(), adam[1].as_ref()]);
+        let driver = &mut self.launcher.driver;
+        let bytes = bytemuck::bytes_of(&values);
+        self.value_uploads.write(driver, self.values, bytes)?;
+        Ok(driver.replay(*graph)?)
+    }
+
+    fn normals(&mut self, to: View, stream: Stream) {
+        let (pointer, values) = (self.at(to), self.values);
+        ops::random::normals(&mut self.launcher, pointer, to.len, stream, values);
+    }
+
+    fn forward(&mut self, block: &Block, call: &Forward) {
+        block::forward(self, block, call);
+    }
+
+    fn backward(&mut self, block: &Block, call: &Backward) {
+        block::backward(self, block, call);
+    }
+
+    fn targets(&mut self, call: &Targets) {
+        let values = self.values;
+        let (real, fake) = (self.at(call.real), self.at(call.fake));
+        ops::step::targets(&mut self.launcher, call, real, fake, values);
+    }
+
+    fn loss(&mut self, call: &Loss) {
+        let at = |view| self.at(view);
+        let (logits, targets) = (at(call.logits), at(call.targets));
+        let (gradient, loss) = (at(call.gradient), at(call.loss));
+        let len = call.logits.len;
+        ops::step::loss(&mut self.launcher, len, logits, targets, gradient, loss);
+    }
+
+    fn adam(&mut self, call: &Adam) {
+        self.adam[call.rate as usize] = Some(call.config);
+        let pointers = [
+            call.parameters,
+            call.gradient,
+            call.first_moment,
+            call.second_moment,
+        ]
+        .map(|view| self.at(view));
+        let (len, values) = (call.parameters.len, self.values);
+        let which = call.rate as usize;
+        ops::step::adam(&mut self.launcher, &call.config, which, len, pointers, values);
+    }
+
+    fn average(&mut self, average: View, values: View) {
+        let (to, from, scalars) = (self.at(average), self.at(values), self.values);
+        ops::step::average(&mut self.launcher, to, from, values.len, scalars);
+    }
+}
