@@ -8,6 +8,6 @@ pub mod driver;
 mod emulated;
 pub mod launcher;
 pub mod ops;
-mod ptx;
+pub mod ptx;
 
 pub use emulated::{Call, Emulated, EmulatedOptions};
