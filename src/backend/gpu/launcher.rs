@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use bytemuck::Pod;
 
 use super::driver::{Allocation, Driver, DriverError, Geometry, KernelHandle, Pointer};
-use super::{ops, ptx};
+use super::ops;
+use super::ptx::{self, PtxModule};
 
 /// A driver with all kernels loaded.
 ///
@@ -23,12 +24,12 @@ pub struct Launcher<D> {
 }
 
 impl<D: Driver> Launcher<D> {
-    /// Loads the modules and looks all kernels up.
+    /// Loads those of `modules` that are made for the device and looks all kernels up.
     ///
     /// # Errors
     /// Modules that the device does not take.
-    pub fn new(mut driver: D) -> Result<Self, DriverError> {
-        for module in ptx::MODULES {
+    pub fn new(mut driver: D, modules: &[PtxModule]) -> Result<Self, DriverError> {
+        for module in ptx::for_device(modules, driver.info().capability) {
             driver.load(module.file, module.text)?;
         }
         let mut kernels = HashMap::new();

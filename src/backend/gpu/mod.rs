@@ -11,7 +11,7 @@ pub mod driver;
 mod emulated;
 pub mod launcher;
 pub mod ops;
-mod ptx;
+pub mod ptx;
 mod transfer;
 
 pub use emulated::{Call, Emulated, EmulatedOptions};
