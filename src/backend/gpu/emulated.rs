@@ -35,29 +35,55 @@ impl Default for EmulatedOptions {
 /// One call of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
-    Allocate { name: String, bytes: usize },
+    Allocate {
+        name: String,
+        bytes: usize,
+    },
     Free,
-    Pin { bytes: usize },
-    Load { file: String },
+    Pin {
+        bytes: usize,
+    },
+    Load {
+        file: String,
+    },
     /// A launch that was not captured.
-    Launch { kernel: String },
-    Write { bytes: usize },
-    Read { bytes: usize },
-    Copy { bytes: usize },
-    WritePinned { bytes: usize },
-    ReadPinned { bytes: usize },
+    Launch {
+        kernel: String,
+    },
+    Write {
+        bytes: usize,
+    },
+    Read {
+        bytes: usize,
+    },
+    Copy {
+        bytes: usize,
+    },
+    WritePinned {
+        bytes: usize,
+    },
+    ReadPinned {
+        bytes: usize,
+    },
     Record,
     Wait,
     Synchronize,
     BeginCapture,
-    EndCapture { launches: usize },
-    Replay { launches: usize },
+    EndCapture {
+        launches: usize,
+    },
+    Replay {
+        launches: usize,
+    },
 }
 
 impl Call {
     /// Whether the host stands still until the device has done all its work.
     pub fn synchronises(&self) -> bool {
-        matches!(self, Call::Free | Call::Write { .. } | Call::Read { .. } | Call::Synchronize)
+        matches!(
+            self,
+            Call::Free | Call::Write { .. } | Call::Read { .. } | Call::Synchronize
+        )
     }
 }
 
@@ -431,23 +457,13 @@ impl Driver for Emulated {
         &mut self.pinned[pinned.0]
     }
 
-    fn write_pinned(
-        &mut self,
-        to: Pointer,
-        from: Pinned,
-        bytes: usize,
-    ) -> Result<(), DriverError> {
+    fn write_pinned(&mut self, to: Pointer, from: Pinned, bytes: usize) -> Result<(), DriverError> {
         self.calls.push(Call::WritePinned { bytes });
         self.add(Work::WritePinned { to, from, bytes });
         Ok(())
     }
 
-    fn read_pinned(
-        &mut self,
-        to: Pinned,
-        from: Pointer,
-        bytes: usize,
-    ) -> Result<(), DriverError> {
+    fn read_pinned(&mut self, to: Pinned, from: Pointer, bytes: usize) -> Result<(), DriverError> {
         self.calls.push(Call::ReadPinned { bytes });
         self.add(Work::ReadPinned { to, from, bytes });
         Ok(())
