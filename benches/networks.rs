@@ -52,7 +52,12 @@ fn generate(criterion: &mut Criterion) {
         let mut maps = vec![0.0; batch * architecture.map_len()];
         group.throughput(Throughput::Elements(batch as u64));
         group.bench_function(BenchmarkId::new(preset.name(), batch), |bencher| {
-            bencher.iter(|| loaded.sampler.run(&mut loaded.backend, &latents, &mut maps));
+            bencher.iter(|| {
+                loaded
+                    .sampler
+                    .run(&mut loaded.backend, &latents, &mut maps)
+                    .expect("memory for a batch")
+            });
         });
     }
     group.finish();

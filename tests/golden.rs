@@ -243,7 +243,7 @@ impl<T: Scalar> Run<T> {
             discriminator_rate: rate,
             average_decay: 0.9,
         };
-        self.step.program.run(&mut self.backend, &scalars);
+        self.step.program.run(&mut self.backend, &scalars).unwrap();
     }
 
     fn wide(&self, view: View) -> Vec<f64> {
@@ -328,7 +328,7 @@ impl<T: Scalar> Run<T> {
             discriminator_rate: 0.0,
             average_decay: 0.0,
         };
-        program.run(&mut self.backend, &scalars);
+        program.run(&mut self.backend, &scalars).unwrap();
         self.wide(program.resolve(pass.output))
     }
 }

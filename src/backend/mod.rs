@@ -8,7 +8,10 @@ pub mod cpu;
 pub mod gpu;
 mod knobs;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::model::Block;
+use crate::rng::Stream;
 
 pub use cpu::Cpu;
 pub use knobs::{AdamConfig, EpsilonForm, FlipUnit, LabelFlip};
@@ -118,9 +121,17 @@ pub struct Targets {
     pub smoothing: f64,
 }
 
+/// Which learning rate an update takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    Generator = 0,
+    Discriminator = 1,
+}
+
 /// One Adam update of a network.
 #[derive(Clone, Copy, Debug)]
 pub struct Adam {
+    pub rate: Rate,
     pub config: AdamConfig,
     pub parameters: View,
     pub gradient: View,
@@ -140,37 +151,110 @@ pub struct StepScalars {
     pub average_decay: f64,
 }
 
+impl StepScalars {
+    /// The learning rate of an update.
+    pub fn rate(&self, rate: Rate) -> f64 {
+        match rate {
+            Rate::Generator => self.generator_rate,
+            Rate::Discriminator => self.discriminator_rate,
+        }
+    }
+}
+
+/// Names a planned tape for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProgramId(u64);
+
+impl ProgramId {
+    /// A name that nothing else has.
+    #[expect(clippy::new_without_default, reason = "each is another")]
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Values on their way out of the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posted(usize);
+
 /// What runs a tape.
+///
+/// The operations, from [`Backend::normals`] on, are called within [`Backend::run`] alone. They
+/// cannot fail there: a backend may only note them, to do them later or again. What went wrong is
+/// told by `run` or by whatever waits for the results.
 pub trait Backend {
+    /// How many posts ([`Backend::post`]) may be under way while more work is asked for; 0 where
+    /// `run` returns with the work done.
+    const POSTS_AHEAD: usize;
+
     /// Makes the arena at least `len` values long.
     ///
     /// # Errors
     /// If there is not enough memory.
     fn reserve(&mut self, len: usize) -> Result<(), BackendError>;
-    /// Copies values into the arena.
+
+    /// Copies values into the arena, behind all work asked for before. It need not wait for that.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
     ///
     /// # Panics
     /// If there are more or fewer than the view holds.
-    fn upload(&mut self, to: View, values: &[f32]);
-    /// Copies values out of the arena.
+    fn upload(&mut self, to: View, values: &[f32]) -> Result<(), BackendError>;
+
+    /// Waits for all work and copies values out of the arena.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
     ///
     /// # Panics
     /// If there are more or fewer than the view holds.
-    fn download(&self, from: View, values: &mut [f32]);
-    /// Sets a view to N(0, 1) numbers of `stream` at `step`.
-    fn normals(&mut self, to: View, seed: u64, stream: crate::rng::Stream, step: u64);
+    fn download(&mut self, from: View, values: &mut [f32]) -> Result<(), BackendError>;
+
+    /// Begins to copy a few values out of the arena, behind all work asked for before. At most
+    /// [`Backend::POSTS_AHEAD`] + 1 may be under way.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    fn post(&mut self, from: View) -> Result<Posted, BackendError>;
+
+    /// Waits for a post and copies its values.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    ///
+    /// # Panics
+    /// If there are more or fewer than were posted.
+    fn receive(&mut self, posted: Posted, values: &mut [f32]) -> Result<(), BackendError>;
+
+    /// Does the operations of `program`, which `record` calls in order. It calls the same ones each
+    /// time that it is given with this name; a backend may record them once and then replay them
+    /// with other `scalars`.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    fn run(
+        &mut self,
+        program: ProgramId,
+        scalars: &StepScalars,
+        record: &dyn Fn(&mut Self),
+    ) -> Result<(), BackendError>;
+
+    /// Sets a view to N(0, 1) numbers of `stream` at the step's number.
+    fn normals(&mut self, to: View, stream: Stream);
     /// See [`Forward`].
     fn forward(&mut self, block: &Block, call: &Forward);
     /// See [`Backward`].
     fn backward(&mut self, block: &Block, call: &Backward);
     /// See [`Targets`].
-    fn targets(&mut self, call: &Targets, scalars: &StepScalars);
+    fn targets(&mut self, call: &Targets);
     /// See [`Loss`].
     fn loss(&mut self, call: &Loss);
     /// See [`Adam`].
-    fn adam(&mut self, call: &Adam, rate: f64, step: u64);
-    /// `average = decay average + (1 - decay) values`.
-    fn average(&mut self, average: View, values: View, decay: f64);
+    fn adam(&mut self, call: &Adam);
+    /// `average = decay average + (1 - decay) values`, with the step's decay.
+    fn average(&mut self, average: View, values: View);
 }
 
 /// What can go wrong in a backend.
@@ -181,4 +265,6 @@ pub enum BackendError {
          a smaller batch, map or number of base filters needs less"
     )]
     OutOfMemory { needed: usize },
+    #[error(transparent)]
+    Driver(#[from] gpu::driver::DriverError),
 }

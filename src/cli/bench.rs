@@ -233,7 +233,9 @@ fn time_batches(plan: &BenchPlan) -> Result<(Vec<f64>, u64)> {
     let latents = latents(seed, Stream::Benchmark, 0, batch, architecture.latent);
     let mut maps = vec![0.0; batch * architecture.map_len()];
     let seconds = time(plan.steps, || {
-        loaded.sampler.run(&mut loaded.backend, &latents, &mut maps);
+        loaded
+            .sampler
+            .run(&mut loaded.backend, &latents, &mut maps)?;
         Ok(())
     })?;
     let flop = network

@@ -159,7 +159,8 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
         let latents = latents.get(first, n);
         generator
             .sampler
-            .run(&mut generator.backend, &latents, maps);
+            .run(&mut generator.backend, &latents, maps)
+            .map_err(io::Error::other)?;
         transform.inverse(maps);
         bar.show(first + n, count);
         Ok(())

@@ -155,7 +155,9 @@ impl Bench {
                 self.backend.values_mut(view).copy_from_slice(values);
             }
         }
-        self.program.run(&mut self.backend, &StepScalars::default());
+        self.program
+            .run(&mut self.backend, &StepScalars::default())
+            .unwrap();
     }
 
     pub fn gradient(&self) -> Vec<f64> {

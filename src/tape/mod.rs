@@ -32,7 +32,7 @@ enum Op {
     Forward { place: Place, call: Forward },
     Loss(Loss),
     Backward { place: Place, call: Backward },
-    Adam { player: Player, call: Adam },
+    Adam(Adam),
     Average { average: View, values: View },
 }
 
@@ -259,7 +259,7 @@ impl Tape {
 
     /// Updates `player`'s parameters.
     pub fn adam(&mut self, player: Player, call: Adam) {
-        self.ops.push(Op::Adam { player, call });
+        self.ops.push(Op::Adam(call));
         self.written[player as usize] = false;
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::memory::Plan;
 use super::{Op, Place};
 use crate::backend::{
-    Adam, Backend, Backward, Forward, Loss, Statistics, StepScalars, Targets, View,
+    Adam, Backend, BackendError, Backward, Forward, Loss, ProgramId, Statistics, StepScalars,
+    Targets, View,
 };
 use crate::model::Network;
 
@@ -28,6 +29,7 @@ impl Player {
 
 /// A planned tape.
 pub struct Program {
+    id: ProgramId,
     networks: [Arc<Network>; 2],
     ops: Vec<Op>,
     plan: Plan,
@@ -43,6 +45,7 @@ impl Program {
             op.each_view(&mut |view| *view = plan.resolve(*view));
         }
         Self {
+            id: ProgramId::new(),
             networks,
             ops,
             plan,
@@ -60,29 +63,28 @@ impl Program {
     }
 
     /// Runs all operations in order.
-    pub fn run(&self, backend: &mut impl Backend, scalars: &StepScalars) {
-        for op in &self.ops {
-            self.run_op(backend, op, scalars);
-        }
+    ///
+    /// # Errors
+    /// What went wrong on the backend's device.
+    pub fn run<B: Backend>(
+        &self,
+        backend: &mut B,
+        scalars: &StepScalars,
+    ) -> Result<(), BackendError> {
+        backend.run(self.id, scalars, &|backend| {
+            for op in &self.ops {
+                self.run_op(backend, op);
+            }
+        })
     }
 
-    fn run_op(&self, backend: &mut impl Backend, op: &Op, scalars: &StepScalars) {
+    fn run_op(&self, backend: &mut impl Backend, op: &Op) {
         match *op {
-            Op::Normals { to, stream } => {
-                backend.normals(to, scalars.seed, stream, scalars.step);
-            }
-            Op::Targets(ref call) => backend.targets(call, scalars),
+            Op::Normals { to, stream } => backend.normals(to, stream),
+            Op::Targets(ref call) => backend.targets(call),
             Op::Loss(ref call) => backend.loss(call),
-            Op::Average { average, values } => {
-                backend.average(average, values, scalars.average_decay);
-            }
-            Op::Adam { player, ref call } => {
-                let rate = match player {
-                    Player::Generator => scalars.generator_rate,
-                    Player::Discriminator => scalars.discriminator_rate,
-                };
-                backend.adam(call, rate, scalars.step);
-            }
+            Op::Average { average, values } => backend.average(average, values),
+            Op::Adam(ref call) => backend.adam(call),
             Op::Forward { place, ref call } => backend.forward(self.block(place), call),
             Op::Backward { place, ref call } => backend.backward(self.block(place), call),
         }
@@ -107,7 +109,7 @@ impl Op {
             }) => [logits, targets, gradient, loss]
                 .into_iter()
                 .for_each(visit),
-            Op::Adam { call, .. } => {
+            Op::Adam(call) => {
                 let Adam {
                     parameters,
                     gradient,

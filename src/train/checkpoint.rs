@@ -14,6 +14,7 @@ use safetensors::tensor::TensorInfo;
 use serde::{Deserialize, Serialize};
 
 use super::recovery::Recovery;
+use crate::backend::BackendError;
 use crate::files::{Digested, write_atomic};
 use crate::model::{Architecture, Network, Parameter};
 
@@ -86,6 +87,8 @@ pub struct Snapshot<'a> {
 /// A checkpoint that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
+    #[error(transparent)]
+    Backend(#[from] BackendError),
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         action: &'static str,
@@ -152,7 +155,7 @@ impl CheckpointError {
     /// Whether the file itself is at fault, so that another checkpoint may serve in its place.
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Io { .. } | Self::Version { .. } | Self::Arena { .. } => false,
+            Self::Backend(_) | Self::Io { .. } | Self::Version { .. } | Self::Arena { .. } => false,
             Self::NotSafetensors { .. }
             | Self::Length { .. }
             | Self::NotCheckpoint { .. }

@@ -9,10 +9,9 @@ use serde::Serialize;
 use super::dataset::Dataset;
 use super::run::RunError;
 use super::sampler::latents;
+use crate::backend::BackendError;
 use crate::data::{Transforms, channel_of};
-use crate::report::{
-    Comparison, Panel, PictureStyle, ReportError, SampleGrid, comparison_figure, sample_grid,
-};
+use crate::report::{Comparison, Panel, PictureStyle, SampleGrid, comparison_figure, sample_grid};
 use crate::rng::Stream;
 use crate::stats::{Agreement, Reference, StatsError, white_noise_like};
 
@@ -82,10 +81,14 @@ impl Judge {
 
     /// Generated maps in physical units, `[n, S, S]` of each channel: `generate` makes maps in the
     /// generator's range of latent vectors.
-    fn generate(&self, count: usize, generate: impl FnOnce(&[f32]) -> Vec<f32>) -> Vec<Vec<f32>> {
-        let mut maps = generate(&self.latents(count));
+    fn generate(
+        &self,
+        count: usize,
+        generate: impl FnOnce(&[f32]) -> Result<Vec<f32>, BackendError>,
+    ) -> Result<Vec<Vec<f32>>, BackendError> {
+        let mut maps = generate(&self.latents(count))?;
         self.transforms.inverse(&mut maps);
-        apart(&maps, self.transforms.len())
+        Ok(apart(&maps, self.transforms.len()))
     }
 
     /// The number of maps whose channels are `maps`.
@@ -96,13 +99,13 @@ impl Judge {
     /// As many generated maps as there are validation maps, against these.
     ///
     /// # Errors
-    /// A generated pixel that is not finite.
+    /// A generated pixel that is not finite, or what `generate` says.
     pub fn validate(
         &self,
-        generate: impl FnOnce(&[f32]) -> Vec<f32>,
-    ) -> Result<Agreement, StatsError> {
-        let maps = self.generate(self.count(&self.validation), generate);
-        compare(&self.references, &maps)
+        generate: impl FnOnce(&[f32]) -> Result<Vec<f32>, BackendError>,
+    ) -> Result<Agreement, RunError> {
+        let maps = self.generate(self.count(&self.validation), generate)?;
+        Ok(compare(&self.references, &maps)?)
     }
 
     /// Draws maps of fixed latent vectors beside real ones, each channel to a file of its own (see
@@ -110,14 +113,14 @@ impl Judge {
     /// files.
     ///
     /// # Errors
-    /// The picture cannot be written.
+    /// The picture cannot be written, or what `generate` says.
     pub fn draw_samples(
         &self,
         path: &Path,
         title: &str,
-        generate: impl FnOnce(&[f32]) -> Vec<f32>,
-    ) -> Result<Vec<PathBuf>, ReportError> {
-        let generated = self.generate(GRID * GRID, generate);
+        generate: impl FnOnce(&[f32]) -> Result<Vec<f32>, BackendError>,
+    ) -> Result<Vec<PathBuf>, RunError> {
+        let generated = self.generate(GRID * GRID, generate)?;
         let channels = generated.len();
         let mut drawn = Vec::with_capacity(channels);
         for (channel, (generated, real)) in generated.iter().zip(&self.validation).enumerate() {
@@ -156,13 +159,13 @@ impl Judge {
         &self,
         dataset: &Dataset,
         figure: &Path,
-        generate: impl FnOnce(&[f32]) -> Vec<f32>,
+        generate: impl FnOnce(&[f32]) -> Result<Vec<f32>, BackendError>,
     ) -> Result<Report, RunError> {
         let channels = dataset.test.channels();
         let test = apart(&dataset.test.physical()?, channels);
         let references = references(&test, self.side, self.angle_deg)?;
         let count = self.count(&test);
-        let generated = self.generate(count, generate);
+        let generated = self.generate(count, generate)?;
         let noise: Result<Vec<_>, _> = test
             .iter()
             .map(|maps| white_noise_like(maps, self.seed))

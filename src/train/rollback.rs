@@ -63,11 +63,11 @@ fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
 }
 
 impl<B: Backend> Training<'_, B> {
-    /// Ends the run with an error, or goes back as the configuration says.
-    pub(super) fn recover(&mut self, trouble: &Trouble) -> Result<(), RunError> {
-        let step = self.trainer.step();
+    /// Ends the run with an error after the `step` that showed trouble, or goes back as the
+    /// configuration says.
+    pub(super) fn recover(&mut self, trouble: &Trouble, step: u64) -> Result<(), RunError> {
         if self.run.config.run.on_divergence == OnDivergence::Stop {
-            return Err(self.diverged(trouble, self.advice(trouble)));
+            return Err(self.diverged(trouble, step, self.advice(trouble)));
         }
         let Some(attempt) = self.recovery.next_attempt(step) else {
             let count = self.recovery.rollbacks.len();
@@ -75,7 +75,7 @@ impl<B: Backend> Training<'_, B> {
                 "{count} rollbacks, up to {MOST_IN_VAIN} in a row without getting further, did not \
                  help; other settings are needed"
             );
-            return Err(self.diverged(trouble, advice));
+            return Err(self.diverged(trouble, step, advice));
         };
         let directory = &self.run.directory;
         let best = directory.best()?.map(|best| best.step);
@@ -116,11 +116,11 @@ impl<B: Backend> Training<'_, B> {
         match &checkpoint {
             Some(checkpoint) => {
                 self.run.check_fits(checkpoint)?;
-                self.trainer.restore(checkpoint);
+                self.trainer.restore(checkpoint)?;
                 self.recovery = checkpoint.description.recovery.clone();
             }
             None => {
-                self.trainer.begin();
+                self.trainer.begin()?;
                 self.recovery = Recovery::default();
             }
         }
@@ -147,13 +147,13 @@ impl<B: Backend> Training<'_, B> {
         )
     }
 
-    fn diverged(&self, trouble: &Trouble, advice: String) -> RunError {
+    fn diverged(&self, trouble: &Trouble, step: u64, advice: String) -> RunError {
         let saved = match self.saved {
             Some(step) => format!("The checkpoint of step {step} is intact"),
             None => "No checkpoint had been written".to_owned(),
         };
         RunError::Diverged {
-            step: self.trainer.step(),
+            step,
             trouble: trouble.to_string(),
             saved,
             advice,

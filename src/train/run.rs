@@ -1,5 +1,6 @@
 //! A training run from its first step to the report: the loop, what it writes, how it stops.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -194,6 +195,7 @@ impl Run {
             journal,
             recovery,
             total,
+            under_way: VecDeque::new(),
             config_text,
             run: &self,
         };
@@ -271,12 +273,22 @@ pub(super) struct Training<'a, B> {
     pub(super) recovery: Recovery,
     real_spread: Spread,
     total: u64,
+    /// Oldest first.
+    under_way: VecDeque<UnderWay>,
     config_text: String,
     pub(super) best_score: f64,
     /// The agreement at the current step, if it was validated.
     pub(super) selection: Option<(u64, Value)>,
     /// The step of the newest checkpoint.
     pub(super) saved: Option<u64>,
+}
+
+/// A step that was asked for, and whose losses are not known yet.
+struct UnderWay {
+    step: u64,
+    rates: [f64; 2],
+    /// Epochs done after it.
+    epoch: f64,
 }
 
 #[derive(Serialize)]
@@ -304,42 +316,76 @@ impl<B: Backend> Training<'_, B> {
         let mut batches = self.run.dataset.batches(&self.run.config)?;
         while self.trainer.step() < self.total {
             if let Some(signal) = stop.requested() {
+                self.settle(0)?;
                 self.save()?;
                 return Ok(Some(signal));
             }
             let done = self.trainer.step();
             let real = match batches.next(done) {
                 Ok(real) => real,
-                Err(source) => return Err(self.undrawn(source)?),
+                Err(source) => {
+                    self.settle(0)?;
+                    return Err(self.undrawn(source)?);
+                }
             };
             let epochs = done as f64 / per_epoch as f64;
             let rates = self.trainer.rates(epochs);
-            let losses = self.trainer.train(real, epochs)?;
-            let epoch = (done + 1) as f64 / per_epoch as f64;
-            if let Some(trouble) = self.after_step(&losses, rates, epoch)? {
-                self.recover(&trouble)?;
-            }
+            self.trainer.submit(real, epochs)?;
+            let step = done + 1;
+            let epoch = step as f64 / per_epoch as f64;
+            self.under_way.push_back(UnderWay { step, rates, epoch });
+            // What is written of a step needs its state: nothing may be asked for behind it.
+            let ahead = if self.is_written(step) {
+                0
+            } else {
+                B::POSTS_AHEAD
+            };
+            self.settle(ahead)?;
         }
         Ok(None)
+    }
+
+    /// Waits for all but the newest `ahead` steps, and does what is due after each.
+    fn settle(&mut self, ahead: usize) -> Result<(), RunError> {
+        while self.under_way.len() > ahead {
+            let Some(step) = self.under_way.pop_front() else {
+                break;
+            };
+            let losses = self.trainer.receive()?;
+            if let Some(trouble) = self.after_step(&step, &losses)? {
+                self.under_way.clear();
+                self.recover(&trouble, step.step)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything is written of the state after `step`.
+    fn is_written(&self, step: u64) -> bool {
+        let run = &self.run.config.run;
+        let every = [run.sample_every, run.validation_every, run.checkpoint_every];
+        step == self.total || every.into_iter().any(|every| self.is_due(step, every))
+    }
+
+    /// Whether something that comes every so many steps (0: at the last one) comes now.
+    fn is_due(&self, step: u64, every: u64) -> bool {
+        step == self.total || (every > 0 && step.is_multiple_of(every))
     }
 
     /// Writes what is due. The checkpoint comes last: where it is, the rest of its step is as well.
     fn after_step(
         &mut self,
+        &UnderWay { step, rates, epoch }: &UnderWay,
         losses: &Losses,
-        [generator_rate, discriminator_rate]: [f64; 2],
-        epoch: f64,
     ) -> Result<Option<Trouble>, RunError> {
-        let step = self.trainer.step();
+        let [generator_rate, discriminator_rate] = rates;
         let trouble = self.recovery.watch.losses(step, losses);
         if let Some(trouble) = trouble.filter(|trouble| self.counts(trouble)) {
             return Ok(Some(trouble));
         }
         self.progress.update(step, losses.d_loss, losses.g_loss);
         let run = &self.run.config.run;
-        let last = step == self.total;
-        let due = |every: u64| last || (every > 0 && step.is_multiple_of(every));
-        if due(run.log_every) {
+        if self.is_due(step, run.log_every) {
             let line = TrainLine {
                 epoch,
                 losses: *losses,
@@ -349,17 +395,17 @@ impl<B: Backend> Training<'_, B> {
             };
             self.journal.write("train", step, &line)?;
         }
-        if due(run.sample_every) {
+        if self.is_due(step, run.sample_every) {
             self.draw_samples()?;
         }
         let mut better = None;
-        if due(run.validation_every) {
+        if self.is_due(step, run.validation_every) {
             match self.validate()? {
                 Ok(score) => better = (score < self.best_score).then_some(score),
                 Err(trouble) => return Ok(Some(trouble)),
             }
         }
-        if due(run.checkpoint_every) || better.is_some() {
+        if self.is_due(step, run.checkpoint_every) || better.is_some() {
             match self.save() {
                 Err(RunError::Checkpoint(CheckpointError::NotFinite { name, .. })) => {
                     return Ok(Some(Trouble::NotFiniteState { tensor: name }));
@@ -416,9 +462,9 @@ impl<B: Backend> Training<'_, B> {
         let map_len = self.run.dataset.validation.map_len();
         let mut spread = self.real_spread;
         let agreement = self.judge.validate(|latents| {
-            let maps = trainer.sample(latents);
+            let maps = trainer.sample(latents)?;
             spread = Spread::of(&maps, map_len);
-            maps
+            Ok(maps)
         });
         let trouble = self.recovery.watch.maps(step, &spread, &self.real_spread);
         if let Some(trouble) = trouble.filter(|trouble| self.counts(trouble)) {

@@ -65,22 +65,41 @@ impl Sampler {
 
     /// One batch: `latents` `[n, latent]` with n up to the batch size, to `maps` `[n, S, S, C]` in
     /// the generator's range (-1, 1). Overwrites whatever tape ran last.
-    pub fn run(&self, backend: &mut impl Backend, latents: &[f32], maps: &mut [f32]) {
-        // What an earlier batch left behind the last latent vector is computed and not read.
-        backend.upload(self.latent.part(0, latents.len()), latents);
-        self.program.run(backend, &StepScalars::default());
-        backend.download(self.output.part(0, maps.len()), maps);
+    ///
+    /// # Errors
+    /// What went wrong on the backend's device.
+    pub fn run(
+        &self,
+        backend: &mut impl Backend,
+        latents: &[f32],
+        maps: &mut [f32],
+    ) -> Result<(), BackendError> {
+        // Behind the last latent vector there are zeros, whose maps are computed and not read.
+        let rest = self.latent.len - latents.len();
+        backend.upload(self.latent.part(0, latents.len()), latents)?;
+        if rest > 0 {
+            backend.upload(self.latent.part(latents.len(), rest), &vec![0.0; rest])?;
+        }
+        self.program.run(backend, &StepScalars::default())?;
+        backend.download(self.output.part(0, maps.len()), maps)
     }
 
     /// Any number of latent vectors `[n, latent]` to maps `[n, S, S, C]`.
-    pub fn run_all(&self, backend: &mut impl Backend, latents: &[f32]) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// What went wrong on the backend's device.
+    pub fn run_all(
+        &self,
+        backend: &mut impl Backend,
+        latents: &[f32],
+    ) -> Result<Vec<f32>, BackendError> {
         let count = latents.len() / self.latent_len;
         let mut maps = vec![0.0; count * self.map_len];
         let batches = latents.chunks(self.batch * self.latent_len);
         for (latents, maps) in batches.zip(maps.chunks_mut(self.batch * self.map_len)) {
-            self.run(backend, latents, maps);
+            self.run(backend, latents, maps)?;
         }
-        maps
+        Ok(maps)
     }
 }
 
@@ -122,12 +141,15 @@ impl Calibration {
     }
 
     /// Sets the running statistics.
-    pub fn run(&self, backend: &mut impl Backend) {
+    ///
+    /// # Errors
+    /// What went wrong on the backend's device.
+    pub fn run(&self, backend: &mut impl Backend) -> Result<(), BackendError> {
         let scalars = StepScalars {
             seed: self.seed,
             ..StepScalars::default()
         };
-        self.program.run(backend, &scalars);
+        self.program.run(backend, &scalars)
     }
 }
 
@@ -142,7 +164,7 @@ impl<B: Backend> LoadedGenerator<B> {
     /// Loads `weights` for `batch` maps at a time.
     ///
     /// # Errors
-    /// Not enough memory.
+    /// Not enough memory, or a failing device.
     pub fn new(
         mut backend: B,
         architecture: &Architecture,
@@ -162,8 +184,8 @@ impl<B: Backend> LoadedGenerator<B> {
         };
         let sampler = Sampler::new(&players, &memory, batch);
         backend.reserve(sampler.arena_len())?;
-        backend.upload(memory.parameters, &weights.parameters);
-        backend.upload(memory.running, &weights.running);
+        backend.upload(memory.parameters, &weights.parameters)?;
+        backend.upload(memory.running, &weights.running)?;
         Ok(Self {
             backend,
             sampler,

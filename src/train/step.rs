@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Adam, FlipUnit, LabelFlip, Loss, Targets, View};
+use crate::backend::{Adam, FlipUnit, LabelFlip, Loss, Rate, Targets, View};
 use crate::model::Network;
 use crate::rng::Stream;
 use crate::tape::{Mode, NetworkMemory, Pass, Player, Program, Tape};
@@ -267,11 +267,12 @@ impl Recorder<'_> {
     }
 
     fn update(&mut self, player: Player) {
-        let memory = match player {
-            Player::Generator => self.players.generator_memory,
-            Player::Discriminator => self.players.discriminator_memory,
+        let (memory, rate) = match player {
+            Player::Generator => (self.players.generator_memory, Rate::Generator),
+            Player::Discriminator => (self.players.discriminator_memory, Rate::Discriminator),
         };
         let call = Adam {
+            rate,
             config: self.config.adam,
             parameters: memory.parameters,
             gradient: memory.gradient,

@@ -73,8 +73,10 @@ impl Stepped {
             ),
         ] {
             let start = initial_parameters(network, Initialisation::Torch, number, which);
-            backend.upload(memory.parameters, &start);
-            backend.upload(memory.running, &initial_running(network));
+            backend.upload(memory.parameters, &start).unwrap();
+            backend
+                .upload(memory.running, &initial_running(network))
+                .unwrap();
         }
         let mut random = random(number);
         for view in [step.real, step.latent] {
@@ -88,7 +90,7 @@ impl Stepped {
             discriminator_rate: 1e-3,
             average_decay: 0.9,
         };
-        step.program.run(&mut backend, &scalars);
+        step.program.run(&mut backend, &scalars).unwrap();
         Self {
             step,
             players,
@@ -209,7 +211,7 @@ fn trained(convention: Convention, threads: usize) -> (Vec<u8>, Vec<f32>) {
         }
         let latents = normals(&mut random, 8 * config.architecture.latent);
         let latents: Vec<f32> = latents.iter().map(|v| *v as f32).collect();
-        let maps = trainer.sample(&latents);
+        let maps = trainer.sample(&latents).unwrap();
         let describe = |step, adam_t| Description {
             architecture: config.architecture.clone(),
             transform: serde_json::Value::Null,

@@ -1,5 +1,6 @@
 //! The state of a training run on a backend: both networks, their optimisers, the average.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use super::checkpoint::{self, AdamSteps, CheckpointError, Description, NetworkState, Snapshot};
@@ -7,7 +8,7 @@ use super::config::Config;
 use super::restore::{Checkpoint, TrainedNetwork};
 use super::sampler::{Calibration, Sampler};
 use super::step::{Options, Players, StepProgram};
-use crate::backend::{Backend, BackendError, StepScalars, View};
+use crate::backend::{Backend, BackendError, Posted, StepScalars, View};
 use crate::model::{
     Network, WhichNetwork, discriminator, generator, initial_parameters, initial_running,
 };
@@ -47,35 +48,40 @@ pub struct Trainer<B> {
     step_config: super::StepConfig,
     /// What the configured learning rates are multiplied with.
     rate_factor: f64,
+    /// The losses of steps that were asked for, oldest first.
+    posted: VecDeque<Posted>,
 }
 
 impl<B: Backend> Trainer<B> {
     /// Two networks with their initial parameters.
     ///
     /// # Errors
-    /// Not enough memory.
+    /// Not enough memory, or a failing device.
     pub fn new(backend: B, config: &Config) -> Result<Self, BackendError> {
         let mut trainer = Self::empty(backend, config)?;
-        trainer.begin();
+        trainer.begin()?;
         Ok(trainer)
     }
 
     /// The networks as `checkpoint` holds them.
     ///
     /// # Errors
-    /// Not enough memory.
+    /// Not enough memory, or a failing device.
     pub fn resume(
         backend: B,
         config: &Config,
         checkpoint: &Checkpoint,
     ) -> Result<Self, BackendError> {
         let mut trainer = Self::empty(backend, config)?;
-        trainer.restore(checkpoint);
+        trainer.restore(checkpoint)?;
         Ok(trainer)
     }
 
     /// Goes to the initial state, with the configured learning rates.
-    pub fn begin(&mut self) {
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    pub fn begin(&mut self) -> Result<(), BackendError> {
         let Players {
             generator,
             discriminator,
@@ -91,17 +97,21 @@ impl<B: Backend> Trainer<B> {
         };
         let g = start(&generator, WhichNetwork::Generator);
         let d = start(&discriminator, WhichNetwork::Discriminator);
-        self.load(&generator_memory, &g.0, &g.1);
-        self.load(&average_memory, &g.0, &g.1);
-        self.load(&discriminator_memory, &d.0, &d.1);
+        self.load(&generator_memory, &g.0, &g.1)?;
+        self.load(&average_memory, &g.0, &g.1)?;
+        self.load(&discriminator_memory, &d.0, &d.1)?;
         for memory in [generator_memory, discriminator_memory] {
-            self.load_moments(&memory, &vec![0.0; memory.first_moment.len], None);
+            self.load_moments(&memory, &vec![0.0; memory.first_moment.len], None)?;
         }
         self.go_on_from(0, 1.0);
+        Ok(())
     }
 
     /// Goes to the state of `checkpoint`, which fits the networks.
-    pub fn restore(&mut self, checkpoint: &Checkpoint) {
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), BackendError> {
         let Players {
             generator_memory,
             discriminator_memory,
@@ -110,21 +120,23 @@ impl<B: Backend> Trainer<B> {
         } = self.players;
         let mut load = |memory: &NetworkMemory, network: &TrainedNetwork| {
             let weights = &network.weights;
-            self.load(memory, &weights.parameters, &weights.running);
-            self.load_moments(memory, &network.m, Some(&network.v));
+            self.load(memory, &weights.parameters, &weights.running)?;
+            self.load_moments(memory, &network.m, Some(&network.v))
         };
-        load(&generator_memory, &checkpoint.generator);
-        load(&discriminator_memory, &checkpoint.discriminator);
+        load(&generator_memory, &checkpoint.generator)?;
+        load(&discriminator_memory, &checkpoint.discriminator)?;
         let average = &checkpoint.generator_ema;
-        self.load(&average_memory, &average.parameters, &average.running);
+        self.load(&average_memory, &average.parameters, &average.running)?;
         let description = &checkpoint.description;
         self.go_on_from(description.step, description.recovery.rate_factor());
+        Ok(())
     }
 
     fn go_on_from(&mut self, step: u64, rate_factor: f64) {
         self.step = step;
         self.rate_factor = rate_factor;
         self.calibrated = None;
+        self.posted.clear();
     }
 
     /// From now on the configured learning rates are multiplied with `factor`.
@@ -158,20 +170,31 @@ impl<B: Backend> Trainer<B> {
             average_decay: config.run.ema_decay,
             step_config: config.step.clone(),
             rate_factor: 1.0,
+            posted: VecDeque::new(),
         };
         trainer.program(config.run.batch)?;
         Ok(trainer)
     }
 
-    fn load(&mut self, memory: &NetworkMemory, parameters: &[f32], running: &[f32]) {
-        self.backend.upload(memory.parameters, parameters);
-        self.backend.upload(memory.running, running);
+    fn load(
+        &mut self,
+        memory: &NetworkMemory,
+        parameters: &[f32],
+        running: &[f32],
+    ) -> Result<(), BackendError> {
+        self.backend.upload(memory.parameters, parameters)?;
+        self.backend.upload(memory.running, running)
     }
 
-    fn load_moments(&mut self, memory: &NetworkMemory, first: &[f32], second: Option<&[f32]>) {
-        self.backend.upload(memory.first_moment, first);
+    fn load_moments(
+        &mut self,
+        memory: &NetworkMemory,
+        first: &[f32],
+        second: Option<&[f32]>,
+    ) -> Result<(), BackendError> {
+        self.backend.upload(memory.first_moment, first)?;
         self.backend
-            .upload(memory.second_moment, second.unwrap_or(first));
+            .upload(memory.second_moment, second.unwrap_or(first))
     }
 
     /// The index of the planned step for `batch`, recorded now if this is its first use.
@@ -186,7 +209,7 @@ impl<B: Backend> Trainer<B> {
         Ok(self.programs.len() - 1)
     }
 
-    /// Steps done.
+    /// Steps done or asked for.
     pub fn step(&self) -> u64 {
         self.step
     }
@@ -195,12 +218,26 @@ impl<B: Backend> Trainer<B> {
     /// fractions) set the learning rates.
     ///
     /// # Errors
-    /// Not enough memory for a batch size that was not met before.
+    /// Not enough memory for a batch size that was not met before, or a failing device.
+    ///
+    /// # Panics
+    /// While the losses of another step have not been received.
     pub fn train(&mut self, real: &[f32], epochs: f64) -> Result<Losses, BackendError> {
+        self.submit(real, epochs)?;
+        assert_eq!(self.posted.len(), 1, "losses of an earlier step are left");
+        self.receive()
+    }
+
+    /// Asks for a step (see [`Trainer::train`]) without waiting for it. At most
+    /// [`Backend::POSTS_AHEAD`] + 1 steps may be under way.
+    ///
+    /// # Errors
+    /// Not enough memory for a batch size that was not met before, or a failing device.
+    pub fn submit(&mut self, real: &[f32], epochs: f64) -> Result<(), BackendError> {
         let batch = real.len() / self.players.discriminator.input_len();
         let index = self.program(batch)?;
         let step = &self.programs[index].1;
-        self.backend.upload(step.real, real);
+        self.backend.upload(step.real, real)?;
         // At first the average follows faster than its decay allows: it would else remember the
         // initial weights for long.
         let done = self.step as f64;
@@ -212,10 +249,23 @@ impl<B: Backend> Trainer<B> {
             discriminator_rate,
             average_decay: self.average_decay.min((1.0 + done) / (10.0 + done)),
         };
-        step.program.run(&mut self.backend, &scalars);
-        let mut losses = [0.0f32; 3];
-        self.backend.download(step.losses, &mut losses);
+        step.program.run(&mut self.backend, &scalars)?;
+        self.posted.push_back(self.backend.post(step.losses)?);
         self.step += 1;
+        Ok(())
+    }
+
+    /// Waits for the losses of the oldest step that was asked for.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn receive(&mut self) -> Result<Losses, BackendError> {
+        let posted = self.posted.pop_front().expect("a step was asked for");
+        let mut losses = [0.0f32; 3];
+        self.backend.receive(posted, &mut losses)?;
         let [real, fake, generator] = losses.map(f64::from);
         Ok(Losses {
             d_loss: real + fake,
@@ -227,17 +277,21 @@ impl<B: Backend> Trainer<B> {
 
     /// Maps `[n, S, S, C]` in the generator's range that the averaged generator makes of
     /// `latents` `[n, latent]`.
-    pub fn sample(&mut self, latents: &[f32]) -> Vec<f32> {
-        self.calibrate();
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    pub fn sample(&mut self, latents: &[f32]) -> Result<Vec<f32>, BackendError> {
+        self.calibrate()?;
         self.sampler.run_all(&mut self.backend, latents)
     }
 
     /// Measures the average's running statistics, unless they are those of this step.
-    fn calibrate(&mut self) {
+    fn calibrate(&mut self) -> Result<(), BackendError> {
         if self.calibrated != Some(self.step) {
-            self.calibration.run(&mut self.backend);
+            self.calibration.run(&mut self.backend)?;
             self.calibrated = Some(self.step);
         }
+        Ok(())
     }
 
     /// Writes a checkpoint. `describe` gets the number of steps done.
@@ -249,30 +303,31 @@ impl<B: Backend> Trainer<B> {
         path: &Path,
         describe: impl FnOnce(u64, AdamSteps) -> Description,
     ) -> Result<(), CheckpointError> {
-        self.calibrate();
+        self.calibrate()?;
         let steps = AdamSteps {
             generator: self.step,
             discriminator: self.step,
         };
         let description = describe(self.step, steps);
-        let get = |view: View| {
+        let players = &self.players;
+        let backend = &mut self.backend;
+        let mut get = |view: View| -> Result<Vec<f32>, BackendError> {
             let mut values = vec![0.0; view.len];
-            self.backend.download(view, &mut values);
-            values
+            backend.download(view, &mut values)?;
+            Ok(values)
         };
-        let all = |memory: &NetworkMemory| {
-            [
-                memory.parameters,
-                memory.running,
-                memory.first_moment,
-                memory.second_moment,
-            ]
-            .map(get)
+        let mut all = |memory: &NetworkMemory| -> Result<[Vec<f32>; 4], BackendError> {
+            Ok([
+                get(memory.parameters)?,
+                get(memory.running)?,
+                get(memory.first_moment)?,
+                get(memory.second_moment)?,
+            ])
         };
-        let generator = all(&self.players.generator_memory);
-        let discriminator = all(&self.players.discriminator_memory);
-        let average_parameters = get(self.players.average_memory.parameters);
-        let average_running = get(self.players.average_memory.running);
+        let generator = all(&players.generator_memory)?;
+        let discriminator = all(&players.discriminator_memory)?;
+        let average_parameters = get(players.average_memory.parameters)?;
+        let average_running = get(players.average_memory.running)?;
         checkpoint::write(
             path,
             &Snapshot {

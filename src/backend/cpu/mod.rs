@@ -20,7 +20,10 @@ use std::ops::Range;
 use scalar::Scalar;
 use scratch::Scratch;
 
-use super::{Adam, Backend, BackendError, Backward, Forward, Loss, StepScalars, Targets, View};
+use super::{
+    Adam, Backend, BackendError, Backward, Forward, Loss, Posted, ProgramId, StepScalars, Targets,
+    View,
+};
 use crate::model::Block;
 use crate::rng::{Philox, Stream};
 
@@ -30,6 +33,8 @@ pub struct Cpu<T> {
     scratch: Scratch<T>,
     /// Where normals are drawn, always in f32.
     normals: Vec<f32>,
+    scalars: StepScalars,
+    posted: Vec<f32>,
 }
 
 impl<T: Scalar> Default for Cpu<T> {
@@ -45,6 +50,8 @@ impl<T: Scalar> Cpu<T> {
             arena: Vec::new(),
             scratch: Scratch::new(),
             normals: Vec::new(),
+            scalars: StepScalars::default(),
+            posted: Vec::new(),
         }
     }
 
@@ -72,6 +79,8 @@ fn disjoint<T, const N: usize>(arena: &mut [T], views: [View; N]) -> [&mut [T]; 
 }
 
 impl<T: Scalar> Backend for Cpu<T> {
+    const POSTS_AHEAD: usize = 0;
+
     fn reserve(&mut self, len: usize) -> Result<(), BackendError> {
         let more = len.saturating_sub(self.arena.len());
         self.arena
@@ -83,21 +92,47 @@ impl<T: Scalar> Backend for Cpu<T> {
         Ok(())
     }
 
-    fn upload(&mut self, to: View, values: &[f32]) {
+    fn upload(&mut self, to: View, values: &[f32]) -> Result<(), BackendError> {
         assert_eq!(to.len, values.len(), "an upload fills its view");
         for (to, &value) in self.values_mut(to).iter_mut().zip(values) {
             *to = T::of(f64::from(value));
         }
+        Ok(())
     }
 
-    fn download(&self, from: View, values: &mut [f32]) {
+    fn download(&mut self, from: View, values: &mut [f32]) -> Result<(), BackendError> {
         assert_eq!(from.len, values.len(), "a download takes the whole view");
         for (to, value) in values.iter_mut().zip(self.values(from)) {
             *to = value.wide() as f32;
         }
+        Ok(())
     }
 
-    fn normals(&mut self, to: View, seed: u64, stream: Stream, step: u64) {
+    fn post(&mut self, from: View) -> Result<Posted, BackendError> {
+        let values = self.arena[from.range()].iter();
+        self.posted.clear();
+        self.posted.extend(values.map(|value| value.wide() as f32));
+        Ok(Posted(0))
+    }
+
+    fn receive(&mut self, _: Posted, values: &mut [f32]) -> Result<(), BackendError> {
+        values.copy_from_slice(&self.posted);
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        _: ProgramId,
+        scalars: &StepScalars,
+        record: &dyn Fn(&mut Self),
+    ) -> Result<(), BackendError> {
+        self.scalars = *scalars;
+        record(self);
+        Ok(())
+    }
+
+    fn normals(&mut self, to: View, stream: Stream) {
+        let StepScalars { seed, step, .. } = self.scalars;
         if self.normals.len() < to.len {
             self.normals.resize(to.len, 0.0);
         }
@@ -116,9 +151,9 @@ impl<T: Scalar> Backend for Cpu<T> {
         block::backward(&mut self.arena, &mut self.scratch, block, call);
     }
 
-    fn targets(&mut self, call: &Targets, scalars: &StepScalars) {
+    fn targets(&mut self, call: &Targets) {
         let [real, fake] = disjoint(&mut self.arena, [call.real, call.fake]);
-        step::targets(call, scalars, real, fake);
+        step::targets(call, &self.scalars, real, fake);
     }
 
     fn loss(&mut self, call: &Loss) {
@@ -127,7 +162,8 @@ impl<T: Scalar> Backend for Cpu<T> {
         loss[0] = step::loss(logits, targets, gradient);
     }
 
-    fn adam(&mut self, call: &Adam, rate: f64, step: u64) {
+    fn adam(&mut self, call: &Adam) {
+        let (rate, step) = (self.scalars.rate(call.rate), self.scalars.step);
         let views = [
             call.parameters,
             call.gradient,
@@ -146,7 +182,8 @@ impl<T: Scalar> Backend for Cpu<T> {
         );
     }
 
-    fn average(&mut self, average: View, values: View, decay: f64) {
+    fn average(&mut self, average: View, values: View) {
+        let decay = self.scalars.average_decay;
         let [average, values] = disjoint(&mut self.arena, [average, values]);
         step::average(average, values, decay);
     }

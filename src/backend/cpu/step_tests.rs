@@ -23,7 +23,8 @@ fn targets(probability: f64, per: FlipUnit, smoothing: f64, step: u64) -> (Vec<f
         step,
         ..StepScalars::default()
     };
-    backend.targets(&call, &scalars);
+    let record = |backend: &mut Cpu<f64>| backend.targets(&call);
+    backend.run(ProgramId::new(), &scalars, &record).unwrap();
     (backend.values(real).to_vec(), backend.values(fake).to_vec())
 }
 

@@ -87,6 +87,9 @@ pub trait Driver {
     /// What the device is.
     fn info(&self) -> &DeviceInfo;
 
+    /// Whether reads of unwritten memory and accesses beyond an allocation are found here.
+    fn finds_faults(&self) -> bool;
+
     /// Bytes of device memory that are free now.
     ///
     /// # Errors

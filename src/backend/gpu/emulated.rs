@@ -331,6 +331,10 @@ impl Driver for Emulated {
         &self.info
     }
 
+    fn finds_faults(&self) -> bool {
+        true
+    }
+
     fn free_memory(&self) -> Result<u64, DriverError> {
         let used: usize = self.allocations.iter().map(|(a, _)| a.bytes).sum();
         Ok(MEMORY.saturating_sub(used as u64))

@@ -203,6 +203,10 @@ impl Driver for Cuda {
         &self.device.info
     }
 
+    fn finds_faults(&self) -> bool {
+        false
+    }
+
     fn free_memory(&self) -> Result<u64, DriverError> {
         self.device.make_current()?;
         let (free, _) = result::mem_get_info().map_err(failed("asking for free memory"))?;
