@@ -7,6 +7,7 @@
 
 mod block;
 pub mod check;
+mod cuda;
 pub mod driver;
 mod emulated;
 pub mod launcher;
@@ -14,6 +15,7 @@ pub mod ops;
 pub mod ptx;
 mod transfer;
 
+pub use cuda::Cuda;
 pub use emulated::{Call, Emulated, EmulatedOptions};
 
 use driver::{Allocation, Driver, DriverError, Graph, Pointer};
