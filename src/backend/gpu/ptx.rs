@@ -18,4 +18,9 @@ macro_rules! modules {
     };
 }
 
-modules![];
+modules![
+    "strided_fprop_v1",
+    "strided_dgrad_v1",
+    "strided_wgrad_v1",
+    "sum_partials",
+];
