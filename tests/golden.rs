@@ -199,6 +199,7 @@ impl<B: Judged> Run<B> {
         let options = Options {
             given_latents: true,
             keep_values: true,
+            held_maps: false,
         };
         let step = StepProgram::new(&players, &step_config(case, flip), BATCH, options);
         let mut backend = B::empty();

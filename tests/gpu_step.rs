@@ -4,10 +4,14 @@
 mod common;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use cosmogan::backend::gpu::ops::KernelVersion;
 use cosmogan::backend::gpu::{Call, Emulated, EmulatedOptions, Gpu};
 use cosmogan::backend::{Backend, Cpu, View};
+use cosmogan::data::{
+    Maps, PerChannel, Places, Prefetch, Region, Sampling, Statistics, TrainingSet, TransformKind, Transforms,
+};
 use cosmogan::emulator::Schedule;
 use cosmogan::model::{Architecture, DenseNorm, PadLow, Preset};
 use cosmogan::rng::{Philox, Stream};
@@ -262,6 +266,49 @@ fn a_step_in_the_steady_state_is_one_graph_without_allocation_or_synchronisation
             calls.len() / MEASURED
         );
     }
+}
+
+/// The maps of a data set, in three strips of two parents.
+fn training_set(directory: &Path) -> Arc<TrainingSet> {
+    const SIDE: usize = 40;
+    let mut pixels = vec![0.0; 2 * SIDE * SIDE];
+    Philox::new(21, Stream::Benchmark, 0).fill_normal(&mut pixels);
+    let path = directory.join("parents.npy");
+    let pixels = ndarray::Array3::from_shape_vec((2, SIDE, SIDE), pixels).unwrap();
+    ndarray_npy::write_npy(&path, &pixels).unwrap();
+    let maps = Arc::new(Maps::open(&[path]).unwrap());
+    let strip = |parent, rows| Region { parent, rows };
+    let regions = [strip(0, 0..16), strip(0, 20..40), strip(1, 3..37)];
+    let transforms = Transforms::fit(
+        TransformKind::Linear,
+        &PerChannel::from(Statistics::of(&[-4.0, 4.0])),
+    )
+    .unwrap();
+    let sampling = Sampling {
+        crops_per_parent: 7,
+        ..Sampling::new(16, 5)
+    };
+    Arc::new(TrainingSet::new(maps, &regions, transforms, sampling).unwrap())
+}
+
+#[test]
+fn maps_that_the_device_holds_train_to_the_same_bits_as_maps_that_are_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let set = training_set(directory.path());
+    let config = config(Convention::Paper, UpdateOrder::Simultaneous, PadLow::One);
+    let trainer = || Trainer::new(emulated(EmulatedOptions::default()), &config).unwrap();
+    let (mut sent, mut held) = (trainer(), trainer());
+    assert!(held.hold(&set).unwrap());
+    let places = Places::new(Arc::clone(&set), BATCH, false).unwrap();
+    let mut made = Prefetch::new(Arc::clone(&set), BATCH, false).unwrap();
+    // Into the second epoch, over its incomplete batch.
+    for step in 0..7 {
+        let losses = sent.train(made.next(step).unwrap(), 0.0).unwrap();
+        held.submit_held(&places.of(step), 0.0).unwrap();
+        assert_eq!(held.receive().unwrap(), losses, "step {step}");
+    }
+    let calls = held.backend().driver().calls();
+    assert!(matches!(calls, [.., Call::Wait]));
 }
 
 #[test]

@@ -21,11 +21,12 @@ pub use emulated::{Call, Emulated, EmulatedOptions};
 use driver::{Allocation, Driver, DriverError, Graph, Pointer};
 use launcher::Launcher;
 use ops::KernelVersion;
+use ops::crop::CropDescriptor;
 use ops::step::StepValues;
 use transfer::{Posts, Uploads};
 
 use super::{
-    Adam, AdamConfig, Backend, BackendError, Backward, Forward, Loss, Posted, ProgramId,
+    Adam, AdamConfig, Backend, BackendError, Backward, CropPlace, Forward, Loss, Posted, ProgramId,
     StepScalars, Targets, View,
 };
 use crate::model::Block;
@@ -42,9 +43,20 @@ pub struct Gpu<D: Driver> {
     value_uploads: Uploads,
     posts: Posts,
     programs: Vec<Recorded>,
+    held: Option<Held>,
     /// Constants of the updates that are being recorded, by [`super::Rate`].
     adam: [Option<AdamConfig>; 2],
 }
+
+/// Maps on the device, and the crops of them that the next step takes.
+struct Held {
+    maps: Allocation,
+    crops: Allocation,
+    uploads: Uploads,
+}
+
+/// The most crops of a step.
+const CROPS: usize = 4096;
 
 /// A program that was captured.
 struct Recorded {
@@ -71,6 +83,7 @@ impl<D: Driver> Gpu<D> {
             version,
             arena: None,
             programs: Vec::new(),
+            held: None,
             adam: [None; 2],
         })
     }
@@ -176,6 +189,38 @@ impl<D: Driver> Backend for Gpu<D> {
         Ok(self.posts.receive(driver, posted.0, bytes)?)
     }
 
+    /// Holds maps that leave a fifth of the free memory to whatever is planned later.
+    fn hold(&mut self, len: usize) -> Result<bool, BackendError> {
+        let driver = &mut self.launcher.driver;
+        let bytes = 4 * len;
+        if bytes as u64 > driver.free_memory()? / 5 * 4 {
+            return Ok(false);
+        }
+        let crop_bytes = CROPS * size_of::<CropDescriptor>();
+        self.held = Some(Held {
+            maps: driver.allocate("training maps", bytes)?,
+            crops: driver.allocate("crops of a step", crop_bytes)?,
+            uploads: Uploads::new(driver, crop_bytes, [6, 7])?,
+        });
+        Ok(true)
+    }
+
+    fn write_held(&mut self, offset: usize, values: &[f32]) -> Result<(), BackendError> {
+        let held = self.held.as_ref().expect("maps are held");
+        let to = held.maps.address.plus(offset);
+        let bytes = bytemuck::cast_slice(values);
+        Ok(self.uploads.write(&mut self.launcher.driver, to, bytes)?)
+    }
+
+    fn choose_crops(&mut self, crops: &[CropPlace]) -> Result<(), BackendError> {
+        assert!(crops.len() <= CROPS, "a batch of more than {CROPS} held maps");
+        let held = self.held.as_mut().expect("maps are held");
+        let descriptors: Vec<CropDescriptor> = crops.iter().map(CropDescriptor::new).collect();
+        let bytes = bytemuck::cast_slice(&descriptors);
+        let driver = &mut self.launcher.driver;
+        Ok(held.uploads.write(driver, held.crops.address, bytes)?)
+    }
+
     fn run(
         &mut self,
         program: ProgramId,
@@ -193,6 +238,16 @@ impl<D: Driver> Backend for Gpu<D> {
         let bytes = bytemuck::bytes_of(&values);
         self.value_uploads.write(driver, self.values, bytes)?;
         Ok(driver.replay(*graph)?)
+    }
+
+    fn crops(&mut self, to: View, side: usize, channels: usize) {
+        let (maps, crops) = match &self.held {
+            Some(held) => (held.maps.address, held.crops.address),
+            None => (Pointer::NULL, Pointer::NULL),
+        };
+        let batch = to.len / (side * side * channels);
+        let to = self.at(to);
+        ops::crop::crop(&mut self.launcher, maps, crops, batch, side, channels, to);
     }
 
     fn normals(&mut self, to: View, stream: Stream) {
