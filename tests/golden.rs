@@ -169,7 +169,7 @@ impl<T: Scalar> Judged for Cpu<T> {
 /// The kernels, on the emulator.
 impl Judged for Gpu<Emulated> {
     fn empty() -> Self {
-        Self::new(Emulated::new(EmulatedOptions::default()), KernelVersion::V2).unwrap()
+        Self::emulated(EmulatedOptions::default(), KernelVersion::V2).unwrap()
     }
 
     fn set(&mut self, view: View, values: &[f64]) {

@@ -10,7 +10,8 @@ use cosmogan::backend::gpu::ops::KernelVersion;
 use cosmogan::backend::gpu::{Call, Emulated, EmulatedOptions, Gpu};
 use cosmogan::backend::{Backend, Cpu, View};
 use cosmogan::data::{
-    Maps, PerChannel, Places, Prefetch, Region, Sampling, Statistics, TrainingSet, TransformKind, Transforms,
+    Maps, PerChannel, Places, Prefetch, Region, Sampling, Statistics, TrainingSet, TransformKind,
+    Transforms,
 };
 use cosmogan::emulator::Schedule;
 use cosmogan::model::{Architecture, DenseNorm, PadLow, Preset};
@@ -57,7 +58,7 @@ fn configs() -> [Config; 4] {
 }
 
 fn emulated(options: EmulatedOptions) -> Gpu<Emulated> {
-    Gpu::new(Emulated::new(options), KernelVersion::V2).unwrap()
+    Gpu::emulated(options, KernelVersion::V2).unwrap()
 }
 
 /// The real maps of a step. The last batch of an epoch may be smaller.
@@ -65,11 +66,14 @@ fn real(config: &Config, step: u64) -> Vec<f32> {
     let batch = if step == 4 { BATCH - 2 } else { BATCH };
     let mut maps = vec![0.0; batch * config.architecture.map_len()];
     Philox::new(17, Stream::Benchmark, step).fill_normal(&mut maps);
-    maps.iter_mut().for_each(|value| *value = (0.5 * *value).tanh());
+    maps.iter_mut()
+        .for_each(|value| *value = (0.5 * *value).tanh());
     maps
 }
 
-fn describe(config: &Config) -> impl Fn(u64, cosmogan::train::checkpoint::AdamSteps) -> Description {
+fn describe(
+    config: &Config,
+) -> impl Fn(u64, cosmogan::train::checkpoint::AdamSteps) -> Description {
     let architecture = config.architecture.clone();
     move |step, adam_t| Description {
         architecture: architecture.clone(),
@@ -118,7 +122,9 @@ fn trained<B: Backend>(backend: B, config: &Config) -> (Vec<Losses>, Vec<(String
 /// The largest deviation of a tensor, as a share of the reference's largest magnitude.
 fn deviation(name: &str, ours: &[f32], reference: &[f32]) -> f64 {
     assert_eq!(ours.len(), reference.len(), "{name}");
-    let magnitude = reference.iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs())));
+    let magnitude = reference
+        .iter()
+        .fold(0.0f64, |m, v| m.max(f64::from(v.abs())));
     let mut worst = 0.0f64;
     for (a, b) in ours.iter().zip(reference) {
         let difference = f64::from(a - b).abs();
@@ -135,7 +141,7 @@ fn ten_steps_are_as_close_to_f64_as_those_of_the_cpu_in_f32() {
         let (exact_losses, exact) = trained(Cpu::<f64>::new(), &config);
         let (_, cpu) = trained(Cpu::<f32>::new(), &config);
         for version in [KernelVersion::V1, KernelVersion::V2] {
-            let gpu = Gpu::new(Emulated::new(EmulatedOptions::default()), version).unwrap();
+            let gpu = Gpu::emulated(EmulatedOptions::default(), version).unwrap();
             let (losses, ours) = trained(gpu, &config);
             for (ours, exact) in losses.iter().zip(&exact_losses) {
                 let close = |a: f64, b: f64| (a - b).abs() <= 1e-3 * b.abs().max(0.1);
@@ -181,7 +187,10 @@ fn threads_and_schedules_change_no_bit() {
         (2, Schedule::Earliest),
         (2, Schedule::Random(5)),
     ] {
-        assert!(run(threads, schedule) == first, "{threads} threads, {schedule:?}");
+        assert!(
+            run(threads, schedule) == first,
+            "{threads} threads, {schedule:?}"
+        );
     }
 }
 
@@ -199,7 +208,9 @@ fn a_whole_step_of_each_kind_is_free_of_races_and_other_faults() {
         for step in 0..2 {
             trainer.train(&real(&config, step), 0.0).unwrap();
         }
-        trainer.sample(&vec![0.5; config.architecture.latent]).unwrap();
+        trainer
+            .sample(&vec![0.5; config.architecture.latent])
+            .unwrap();
     }
 }
 

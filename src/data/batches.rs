@@ -203,8 +203,7 @@ impl TrainingSet {
                     self.maps.read_row(region.parent, y, 0, values);
                     if let Some(index) = values.iter().position(|value| !value.is_finite()) {
                         let at = (y, index / channels);
-                        let error =
-                            not_finite(&self.maps, region.parent, at, index, values[index]);
+                        let error = not_finite(&self.maps, region.parent, at, index, values[index]);
                         return Err(error.into());
                     }
                 }

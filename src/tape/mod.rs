@@ -37,11 +37,20 @@ enum Op {
         stream: Stream,
     },
     Targets(Targets),
-    Forward { place: Place, call: Forward },
+    Forward {
+        place: Place,
+        call: Forward,
+    },
     Loss(Loss),
-    Backward { place: Place, call: Backward },
+    Backward {
+        place: Place,
+        call: Backward,
+    },
     Adam(Adam),
-    Average { average: View, values: View },
+    Average {
+        average: View,
+        values: View,
+    },
 }
 
 /// A block of one of the tape's networks.

@@ -9,10 +9,10 @@ use super::run::RunError;
 use super::trainer::Trainer;
 use crate::backend::Backend;
 use crate::data::{
-    DataError, FileShape, Fractions, HeldOutSet, Maps, PerChannel, Places, Prefetch, Provenance, Region,
-    Sampling, Split, SplitKind, SplitRecord, SplitRules, SplitSummary, Statistics, SyntheticSet,
-    
-    TrainingSet, TransformKind, Transforms, cache_directory, check_finite, pixels_of, survey,
+    DataError, FileShape, Fractions, HeldOutSet, Maps, PerChannel, Places, Prefetch, Provenance,
+    Region, Sampling, Split, SplitKind, SplitRecord, SplitRules, SplitSummary, Statistics,
+    SyntheticSet, TrainingSet, TransformKind, Transforms, cache_directory, check_finite, pixels_of,
+    survey,
 };
 
 /// Crops that an epoch draws of each larger parent where a configuration does not say: the paper's.

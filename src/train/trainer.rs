@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::checkpoint::{self, AdamSteps, CheckpointError, Description, NetworkState, Snapshot};
 use super::config::Config;
-use super::run::RunError;
 use super::restore::{Checkpoint, TrainedNetwork};
+use super::run::RunError;
 use super::sampler::{Calibration, Sampler};
 use super::step::{Options, Players, StepProgram};
 use crate::backend::{Backend, BackendError, CropPlace, Posted, StepScalars, View};

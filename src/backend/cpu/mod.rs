@@ -21,8 +21,8 @@ use scalar::Scalar;
 use scratch::Scratch;
 
 use super::{
-    Adam, Backend, BackendError, Backward, CropPlace, Forward, Loss, Posted, ProgramId, StepScalars, Targets,
-    View,
+    Adam, Backend, BackendError, Backward, CropPlace, Forward, Loss, Posted, ProgramId,
+    StepScalars, Targets, View,
 };
 use crate::model::Block;
 use crate::rng::{Philox, Stream};

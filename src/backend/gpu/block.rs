@@ -10,7 +10,9 @@ use crate::model::{Activation, Block, Linear};
 
 /// The forward pass.
 pub fn forward<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Forward) {
-    let weights = gpu.at(call.parameters.part(block.weight, block.linear.weight_len()));
+    let weights = gpu.at(call
+        .parameters
+        .part(block.weight, block.linear.weight_len()));
     let bias = block
         .bias
         .map(|at| gpu.at(call.parameters.part(at, block.linear.bias_len())));
@@ -93,7 +95,15 @@ fn norm_forward<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Forward) {
         }
     };
     let launcher = &mut gpu.launcher;
-    norm::apply(launcher, shape, block.activation, linear, saved, affine, output);
+    norm::apply(
+        launcher,
+        shape,
+        block.activation,
+        linear,
+        saved,
+        affine,
+        output,
+    );
 }
 
 /// The backward pass.
@@ -103,9 +113,9 @@ pub fn backward<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Backward) {
     match (block.norm, block.gamma, call.saved) {
         (Some(batch_norm), Some(gamma), Some(saved)) => {
             let features = batch_norm.features;
-            let affine_gradient = call.parameter_gradient.map(|(view, accumulate)| {
-                (gpu.at(view.part(gamma, 2 * features)), accumulate)
-            });
+            let affine_gradient = call
+                .parameter_gradient
+                .map(|(view, accumulate)| (gpu.at(view.part(gamma, 2 * features)), accumulate));
             let norm_call = norm::NormBackward {
                 shape: norm_shape(features, call.gradient.len, call.groups),
                 activation: block.activation,
@@ -190,7 +200,9 @@ fn weight_gradient<D: Driver>(
 }
 
 fn input_gradient<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Backward, to: Pointer) {
-    let weights = gpu.at(call.parameters.part(block.weight, block.linear.weight_len()));
+    let weights = gpu.at(call
+        .parameters
+        .part(block.weight, block.linear.weight_len()));
     let du = gpu.at(call.gradient);
     let (launcher, version) = (&mut gpu.launcher, gpu.version);
     match &block.linear {

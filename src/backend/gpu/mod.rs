@@ -23,6 +23,7 @@ use launcher::Launcher;
 use ops::KernelVersion;
 use ops::crop::CropDescriptor;
 use ops::step::StepValues;
+use ptx::PtxModule;
 use transfer::{Posts, Uploads};
 
 use super::{
@@ -65,13 +66,27 @@ struct Recorded {
     adam: [Option<AdamConfig>; 2],
 }
 
+impl Gpu<Emulated> {
+    /// A backend on the emulator, with the committed kernels.
+    ///
+    /// # Errors
+    /// None that a machine with some memory would see.
+    pub fn emulated(options: EmulatedOptions, version: KernelVersion) -> Result<Self, DriverError> {
+        Self::new(Emulated::new(options), ptx::committed(), version)
+    }
+}
+
 impl<D: Driver> Gpu<D> {
-    /// A backend on the device of `driver`, with an empty arena.
+    /// A backend on the device of `driver` with the kernels of `modules`, and an empty arena.
     ///
     /// # Errors
     /// A device that does not take the kernels, or without any memory left.
-    pub fn new(driver: D, version: KernelVersion) -> Result<Self, DriverError> {
-        let mut launcher = Launcher::new(driver)?;
+    pub fn new(
+        driver: D,
+        modules: &[PtxModule],
+        version: KernelVersion,
+    ) -> Result<Self, DriverError> {
+        let mut launcher = Launcher::new(driver, modules)?;
         let driver = &mut launcher.driver;
         let values = driver.allocate("step values", size_of::<StepValues>())?;
         Ok(Self {
@@ -113,11 +128,7 @@ impl<D: Driver> Gpu<D> {
     }
 
     /// Captures a program: once to learn how much workspace it needs, and once for good.
-    fn capture(
-        &mut self,
-        id: ProgramId,
-        record: &dyn Fn(&mut Self),
-    ) -> Result<usize, DriverError> {
+    fn capture(&mut self, id: ProgramId, record: &dyn Fn(&mut Self)) -> Result<usize, DriverError> {
         self.adam = [None; 2];
         self.launcher.set_measuring(true);
         record(self);
@@ -213,7 +224,10 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn choose_crops(&mut self, crops: &[CropPlace]) -> Result<(), BackendError> {
-        assert!(crops.len() <= CROPS, "a batch of more than {CROPS} held maps");
+        assert!(
+            crops.len() <= CROPS,
+            "a batch of more than {CROPS} held maps"
+        );
         let held = self.held.as_mut().expect("maps are held");
         let descriptors: Vec<CropDescriptor> = crops.iter().map(CropDescriptor::new).collect();
         let bytes = bytemuck::cast_slice(&descriptors);
@@ -288,7 +302,14 @@ impl<D: Driver> Backend for Gpu<D> {
         .map(|view| self.at(view));
         let (len, values) = (call.parameters.len, self.values);
         let which = call.rate as usize;
-        ops::step::adam(&mut self.launcher, &call.config, which, len, pointers, values);
+        ops::step::adam(
+            &mut self.launcher,
+            &call.config,
+            which,
+            len,
+            pointers,
+            values,
+        );
     }
 
     fn average(&mut self, average: View, values: View) {

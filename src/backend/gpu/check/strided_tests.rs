@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::backend::gpu::check::{Outcome, run};
-use crate::backend::gpu::{Emulated, EmulatedOptions};
+use crate::backend::gpu::{Emulated, EmulatedOptions, ptx};
 use crate::emulator::Schedule;
 
 fn launcher(options: EmulatedOptions) -> Launcher<Emulated> {
-    Launcher::new(Emulated::new(options)).expect("the kernels load")
+    Launcher::new(Emulated::new(options), ptx::committed()).expect("the kernels load")
 }
 
 fn outcomes(cases: u64, options: EmulatedOptions) -> Vec<Outcome> {
