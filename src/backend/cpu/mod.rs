@@ -6,13 +6,13 @@
 
 mod block;
 mod dense;
-mod norm;
+pub(super) mod norm;
 pub mod scalar;
-mod scratch;
+pub(super) mod scratch;
 mod step;
 #[cfg(test)]
 mod step_tests;
-mod strided;
+pub(super) mod strided;
 
 use std::mem::size_of;
 use std::ops::Range;

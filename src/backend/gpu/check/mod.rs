@@ -5,6 +5,7 @@
 //! tests run the checks on the emulator; `cosmogan check` runs them on any device.
 
 mod stage;
+pub mod strided;
 mod tolerance;
 
 use rand::RngExt;
@@ -118,7 +119,11 @@ pub fn run<D: Driver>(
 
 /// All checks.
 pub fn all<D: Driver>() -> Vec<Box<dyn Check<D>>> {
-    Vec::new()
+    let mut checks: Vec<Box<dyn Check<D>>> = Vec::new();
+    for check in strided::checks() {
+        checks.push(Box::new(check));
+    }
+    checks
 }
 
 /// A number from a range; the ends come up more often than they would by chance.

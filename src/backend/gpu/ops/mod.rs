@@ -3,8 +3,12 @@
 //!
 //! Pointers are to f32 values unless their names say otherwise.
 
+pub mod strided;
+
+use crate::model::Activation;
+
 /// Names of all kernels, by file.
-pub const KERNELS: &[&[&str]] = &[];
+pub const KERNELS: &[&[&str]] = &[strided::KERNELS];
 
 /// Which generation of the convolution kernels is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -15,4 +19,14 @@ pub enum KernelVersion {
     /// Tiles in shared memory.
     #[default]
     V2,
+}
+
+/// How kernels/activation.cuh numbers the activations.
+fn activation_code(activation: Activation) -> u32 {
+    match activation {
+        Activation::Identity => 0,
+        Activation::Relu => 1,
+        Activation::LeakyRelu => 2,
+        Activation::Tanh => 3,
+    }
 }

@@ -1,0 +1,20 @@
+// The element-wise end of a block. Codes are those of `activation_code` in
+// src/backend/gpu/ops/mod.rs.
+#pragma once
+
+enum Activation { IDENTITY = 0, RELU = 1, LEAKY_RELU = 2, TANH = 3 };
+
+// Comparisons let NaN pass: with max, a network that diverged would look sound.
+__device__ __forceinline__ float activate(int activation, float x)
+{
+    switch (activation) {
+    case RELU:
+        return x < 0.0f ? 0.0f : x;
+    case LEAKY_RELU:
+        return x < 0.0f ? 0.2f * x : x;
+    case TANH:
+        return tanhf(x);
+    default:
+        return x;
+    }
+}
