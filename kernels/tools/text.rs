@@ -45,8 +45,8 @@ fn parameter_bytes(line: &str) -> usize {
             .unwrap_or(0);
     }
     let bits = line.split_whitespace().filter(|word| word.starts_with('.'));
-    let bits = bits.filter_map(|word| word.get(2..)?.parse::<usize>().ok());
-    bits.last().map_or(0, |bits| bits / 8)
+    let mut bits = bits.filter_map(|word| word.get(2..)?.parse::<usize>().ok());
+    bits.next_back().map_or(0, |bits| bits / 8)
 }
 
 /// The value of the first line that begins with `directive`, such as `.version`.
