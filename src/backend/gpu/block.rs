@@ -1,10 +1,12 @@
 //! A whole block on the device: the linear layer, then bias, batch norm and activation around it.
 
 use super::driver::{Driver, Pointer};
-use super::ops::dense::{self, Dense, DenseCall};
-use super::ops::norm::{self, NormShape};
+use super::ops::columns::column_sums;
+use super::ops::dense::{self, DenseForward, DenseShape};
+use super::ops::elementwise::{activation_gradient, fill};
+use super::ops::norm::{self, NormApply, NormBackward, NormShape};
 use super::ops::strided::{self, StridedCall, WgradCall};
-use super::{Gpu, ops};
+use super::Gpu;
 use crate::backend::{Accumulate, Backward, Forward, Statistics, View};
 use crate::model::{Activation, Block, Linear};
 
@@ -26,17 +28,17 @@ pub fn forward<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Forward) {
     match &block.linear {
         &Linear::Dense { inputs, outputs } => dense::forward(
             launcher,
-            &DenseCall {
-                shape: Dense {
+            &DenseForward {
+                shape: DenseShape {
                     batch: call.batch,
                     inputs,
                     outputs,
                 },
-                input,
+                x: input,
                 weights,
                 bias,
                 activation,
-                output,
+                y: output,
             },
         ),
         Linear::Conv(layer) | Linear::TransposedConv(layer) => {
@@ -94,16 +96,15 @@ fn norm_forward<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Forward) {
             saved
         }
     };
-    let launcher = &mut gpu.launcher;
-    norm::apply(
-        launcher,
+    let apply = NormApply {
         shape,
-        block.activation,
-        linear,
+        activation: block.activation,
+        u: linear,
         saved,
         affine,
-        output,
-    );
+        y: output,
+    };
+    norm::apply(&mut gpu.launcher, &apply);
 }
 
 /// The backward pass.
@@ -116,11 +117,11 @@ pub fn backward<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Backward) {
             let affine_gradient = call
                 .parameter_gradient
                 .map(|(view, accumulate)| (gpu.at(view.part(gamma, 2 * features)), accumulate));
-            let norm_call = norm::NormBackward {
+            let norm_call = NormBackward {
                 shape: norm_shape(features, call.gradient.len, call.groups),
                 activation: block.activation,
-                linear: gpu.at(call.linear),
-                output,
+                u: gpu.at(call.linear),
+                y: output,
                 saved: gpu.at(saved),
                 gamma: gpu.at(call.parameters.part(gamma, features)),
                 gradient,
@@ -128,7 +129,7 @@ pub fn backward<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Backward) {
             };
             norm::backward(&mut gpu.launcher, &norm_call);
         }
-        _ => norm::activation_gradient(
+        _ => activation_gradient(
             &mut gpu.launcher,
             block.activation,
             call.gradient.len,
@@ -160,9 +161,9 @@ fn bias_gradient<D: Driver>(
     let launcher = &mut gpu.launcher;
     if !block.bias_is_cancelled() {
         let rows = call.gradient.len / features;
-        norm::column_sums(launcher, rows, features, du, bias, accumulate);
+        column_sums(launcher, rows, features, du, bias, accumulate);
     } else if accumulate == Accumulate::First {
-        ops::norm::fill(launcher, bias, features, 0.0);
+        fill(launcher, bias, features, 0.0);
     }
 }
 
@@ -176,7 +177,7 @@ fn weight_gradient<D: Driver>(
     let (x, du) = (gpu.at(call.input), gpu.at(call.gradient));
     let (layer, big, small) = match &block.linear {
         &Linear::Dense { inputs, outputs } => {
-            let shape = Dense {
+            let shape = DenseShape {
                 batch: call.batch,
                 inputs,
                 outputs,
@@ -207,7 +208,7 @@ fn input_gradient<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Backward, t
     let (launcher, version) = (&mut gpu.launcher, gpu.version);
     match &block.linear {
         &Linear::Dense { inputs, outputs } => {
-            let shape = Dense {
+            let shape = DenseShape {
                 batch: call.batch,
                 inputs,
                 outputs,

@@ -22,7 +22,7 @@ use driver::{Allocation, Driver, DriverError, Graph, Pointer};
 use launcher::Launcher;
 use ops::KernelVersion;
 use ops::crop::CropDescriptor;
-use ops::step::StepValues;
+use ops::step::{AdamCall, StepValues, TargetsCall};
 use ptx::PtxModule;
 use transfer::{Posts, Uploads};
 
@@ -54,6 +54,14 @@ struct Held {
     maps: Allocation,
     crops: Allocation,
     uploads: Uploads,
+}
+
+fn descriptor(place: &CropPlace) -> CropDescriptor {
+    CropDescriptor {
+        offset: place.offset as u64,
+        row: place.row as u32,
+        symmetry: place.symmetry as u32,
+    }
 }
 
 /// The most crops of a step.
@@ -229,7 +237,7 @@ impl<D: Driver> Backend for Gpu<D> {
             "a batch of more than {CROPS} held maps"
         );
         let held = self.held.as_mut().expect("maps are held");
-        let descriptors: Vec<CropDescriptor> = crops.iter().map(CropDescriptor::new).collect();
+        let descriptors: Vec<CropDescriptor> = crops.iter().map(descriptor).collect();
         let bytes = bytemuck::cast_slice(&descriptors);
         let driver = &mut self.launcher.driver;
         Ok(held.uploads.write(driver, held.crops.address, bytes)?)
@@ -261,7 +269,8 @@ impl<D: Driver> Backend for Gpu<D> {
         };
         let batch = to.len / (side * side * channels);
         let to = self.at(to);
-        ops::crop::crop(&mut self.launcher, maps, crops, batch, side, channels, to);
+        let pointers = [maps, crops, to];
+        ops::crop::crop(&mut self.launcher, pointers, batch, side, channels);
     }
 
     fn normals(&mut self, to: View, stream: Stream) {
@@ -278,42 +287,43 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn targets(&mut self, call: &Targets) {
-        let values = self.values;
-        let (real, fake) = (self.at(call.real), self.at(call.fake));
-        ops::step::targets(&mut self.launcher, call, real, fake, values);
+        let targets = TargetsCall {
+            real: self.at(call.real),
+            real_len: call.real.len,
+            fake: self.at(call.fake),
+            fake_len: call.fake.len,
+            flip: call.flip,
+            smoothing: call.smoothing,
+            values: self.values,
+        };
+        ops::step::targets(&mut self.launcher, &targets);
     }
 
     fn loss(&mut self, call: &Loss) {
-        let at = |view| self.at(view);
-        let (logits, targets) = (at(call.logits), at(call.targets));
-        let (gradient, loss) = (at(call.gradient), at(call.loss));
+        let [logits, targets] = [call.logits, call.targets].map(|view| self.at(view));
+        let [gradient, loss] = [call.gradient, call.loss].map(|view| self.at(view));
         let len = call.logits.len;
         ops::step::loss(&mut self.launcher, len, logits, targets, gradient, loss);
     }
 
     fn adam(&mut self, call: &Adam) {
-        self.adam[call.rate as usize] = Some(call.config);
-        let pointers = [
-            call.parameters,
-            call.gradient,
-            call.first_moment,
-            call.second_moment,
-        ]
-        .map(|view| self.at(view));
-        let (len, values) = (call.parameters.len, self.values);
         let which = call.rate as usize;
-        ops::step::adam(
-            &mut self.launcher,
-            &call.config,
+        self.adam[which] = Some(call.config);
+        let adam = AdamCall {
+            config: call.config,
             which,
-            len,
-            pointers,
-            values,
-        );
+            len: call.parameters.len,
+            parameters: self.at(call.parameters),
+            gradient: self.at(call.gradient),
+            first: self.at(call.first_moment),
+            second: self.at(call.second_moment),
+            values: self.values,
+        };
+        ops::step::adam(&mut self.launcher, &adam);
     }
 
     fn average(&mut self, average: View, values: View) {
-        let (to, from, scalars) = (self.at(average), self.at(values), self.values);
-        ops::step::average(&mut self.launcher, to, from, values.len, scalars);
+        let (to, from) = (self.at(average), self.at(values));
+        ops::step::average(&mut self.launcher, values.len, to, from, self.values);
     }
 }
