@@ -1,12 +1,12 @@
 //! A whole block on the device: the linear layer, then bias, batch norm and activation around it.
 
+use super::Gpu;
 use super::driver::{Driver, Pointer};
 use super::ops::columns::column_sums;
 use super::ops::dense::{self, DenseForward, DenseShape};
 use super::ops::elementwise::{activation_gradient, fill};
 use super::ops::norm::{self, NormApply, NormBackward, NormShape};
 use super::ops::strided::{self, StridedCall, WgradCall};
-use super::Gpu;
 use crate::backend::{Accumulate, Backward, Forward, Statistics, View};
 use crate::model::{Activation, Block, Linear};
 
