@@ -19,6 +19,18 @@ macro_rules! modules {
 }
 
 modules![
+    "adam",
+    "column_sums",
+    "crop",
+    "dense",
+    "dense_merge",
+    "dense_single",
+    "elementwise",
+    "loss",
+    "norm_apply",
+    "norm_backward",
+    "norm_statistics",
+    "random",
     "strided_fprop_v1",
     "strided_dgrad_v1",
     "strided_wgrad_v1",
