@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tools::ToolError;
 use tools::local::{Origin, Outcome, Place, prepare};
 use tools::nvcc::VARIABLES;
 
@@ -62,7 +63,10 @@ fn embed() -> Result<(), Box<dyn std::error::Error>> {
     if std::env::var_os(REQUIRE).is_some_and(|value| value == "1") {
         match (&outcome.origin, &outcome.nvcc) {
             (Origin::Fallback(why), _) => return Err(format!("{REQUIRE} is 1, but {why}").into()),
-            (_, None) => return Err(format!("{REQUIRE} is 1, but there is no nvcc").into()),
+            (_, None) => {
+                let advice = "NVCC can name it, in PATH or by its path";
+                return Err(format!("{REQUIRE} is 1, but no nvcc is found; {advice}").into());
+            }
             _ => {}
         }
     }
@@ -78,7 +82,8 @@ fn embed() -> Result<(), Box<dyn std::error::Error>> {
 /// The Rust source that src/backend/gpu/ptx.rs includes.
 fn table(root: &Path, outcome: &Outcome) -> Result<String, Box<dyn std::error::Error>> {
     let mut committed = Vec::new();
-    for entry in root.join("kernels/ptx").read_dir()? {
+    let folder = root.join("kernels/ptx");
+    for entry in folder.read_dir().map_err(|e| ToolError::file(&folder, e))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         if name.ends_with(".ptx") {
             committed.push(name);

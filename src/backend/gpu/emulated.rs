@@ -8,6 +8,7 @@ use super::driver::{
     Allocation, DeviceInfo, Driver, DriverError, EVENTS, Event, Geometry, Graph, KernelHandle,
     Pinned, Pointer,
 };
+use super::ptx;
 use crate::emulator::{
     Argument, Buffer, Counters, Device, Launch, Module, Options, Profile, Schedule,
 };
@@ -287,6 +288,7 @@ impl Emulated {
         launch.options = Options {
             schedule: self.options.schedule,
             races: self.options.races,
+            registers_per_thread: ptx::resources(name, self.info.capability).map(|r| r.registers),
             ..Options::default()
         };
         let arguments = [Argument::Bytes(parameters.to_vec())];
