@@ -87,6 +87,18 @@ impl Registers {
         }
     }
 
+    /// As [`set32`](Self::set32), of what `fill` writes: straight into the register where all lanes
+    /// are set.
+    #[inline(always)]
+    pub fn fill32(&mut self, slot: Slot, mask: u32, fill: impl FnOnce(&mut [u32; LANES])) {
+        let mut spare = [0; LANES];
+        if mask == FULL && slot != SINK {
+            return fill(&mut self.r32[usize::from(slot)].0);
+        }
+        fill(&mut spare);
+        self.set32(slot, mask, &spare);
+    }
+
     /// Sets a register of 64 bits in the lanes of `mask`; drops what goes to [`SINK`].
     #[inline(always)]
     pub fn set64(&mut self, slot: Slot, mask: u32, values: &[u64; LANES]) {
@@ -235,13 +247,42 @@ pub fn map3<A: Lane, B: Lane, C: Lane, D: Lane>(
 
 /// The mask of the lanes where `f(a, b)` holds.
 #[inline(always)]
-pub fn test2<A: Lane>(registers: &Registers, [a, b]: [Slot; 2], f: impl Fn(A, A) -> bool) -> u32 {
+pub fn test2<const WIDE: bool, A: Lane>(
+    registers: &Registers,
+    [a, b]: [Slot; 2],
+    f: impl Fn(A, A) -> bool,
+) -> u32 {
     let (a, b) = (A::row(registers, a), A::row(registers, b));
-    let mut bits = [0u32; LANES];
+    let mut holds = [0; LANES];
     for lane in 0..LANES {
-        bits[lane] = u32::from(f(A::from_raw(a[lane]), A::from_raw(b[lane]))) << lane;
+        let one = f(A::from_raw(a[lane]), A::from_raw(b[lane]));
+        holds[lane] = if one { FULL } else { 0 };
     }
-    bits.iter().fold(0, |all, bit| all | bit)
+    signs::<WIDE>(&holds)
+}
+
+/// The mask of the lanes whose highest bit is set. The compiler does not find the instruction for
+/// this by itself and takes the vectors apart instead.
+#[inline(always)]
+pub fn signs<const WIDE: bool>(values: &[u32; LANES]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if WIDE {
+        // SAFETY: `WIDE` is chosen only where the CPU has AVX2.
+        return unsafe { wide_signs(values) };
+    }
+    (values.iter().enumerate()).fold(0, |all, (lane, value)| all | value >> 31 << lane)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2")]
+fn wide_signs(values: &[u32; LANES]) -> u32 {
+    use std::arch::x86_64::{__m256, _mm256_movemask_ps};
+    let (groups, _) = values.as_chunks::<8>();
+    groups.iter().enumerate().fold(0, |all, (i, &group)| {
+        let group: __m256 = bytemuck::cast(group);
+        all | (_mm256_movemask_ps(group) as u32) << (8 * i)
+    })
 }
 
 /// Defines a function that runs `$body` compiled for AVX2 and FMA where `WIDE`, which the caller
@@ -255,12 +296,12 @@ macro_rules! for_both_machines {
             if WIDE {
                 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
                 fn wide($($arg: $ty),*) $(-> $ret)? {
-                    $body($($arg),*)
+                    $body::<true>($($arg),*)
                 }
                 // SAFETY: `WIDE` is chosen only where the CPU has all of these features.
                 return unsafe { wide($($arg),*) };
             }
-            $body($($arg),*)
+            $body::<false>($($arg),*)
         }
     };
 }
