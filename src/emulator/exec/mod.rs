@@ -34,6 +34,8 @@ use super::memory::global::GlobalMemory;
 use super::program::Kernel;
 use block::Block;
 use context::Context;
+pub use memory::{GROUP, Group, Part, Pattern};
+pub use registers::lanes;
 
 /// Chunks of adjacent blocks a thread: enough to even out blocks of different lengths.
 const CHUNKS_PER_THREAD: u64 = 8;

@@ -288,14 +288,14 @@ fn wide_signs(values: &[u32; LANES]) -> u32 {
 /// Defines a function that runs `$body` compiled for AVX2 and FMA where `WIDE`, which the caller
 /// chooses once it has asked the CPU.
 macro_rules! for_both_machines {
-    ($(#[$doc:meta])* $name:ident = $body:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {
+    ($(#[$doc:meta])* $name:ident $([$lifetime:lifetime])? = $body:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {
         $(#[$doc])*
         #[inline(always)]
-        pub fn $name<const WIDE: bool>($($arg: $ty),*) $(-> $ret)? {
+        pub fn $name<$($lifetime,)? const WIDE: bool>($($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             if WIDE {
                 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-                fn wide($($arg: $ty),*) $(-> $ret)? {
+                fn wide$(<$lifetime>)?($($arg: $ty),*) $(-> $ret)? {
                     $body::<true>($($arg),*)
                 }
                 // SAFETY: `WIDE` is chosen only where the CPU has all of these features.

@@ -5,8 +5,10 @@
 //! faulty kernel are a finding and never undefined behaviour of the emulator itself.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use crate::emulator::error::EmulatorError;
+use crate::emulator::race::{Accesses, Numbers};
 
 /// The upper half of the first buffer's address.
 pub const FIRST_SLOT: u64 = 0x7000;
@@ -44,6 +46,8 @@ pub struct Slot {
     read_only_by: AtomicU32,
     /// Whether every byte has been written.
     complete: AtomicBool,
+    /// Which blocks accessed what, where that is tracked: one map for each granule.
+    pub accesses: Mutex<Vec<Accesses>>,
 }
 
 fn atomics<T: Default>(len: usize) -> Vec<T> {
@@ -67,6 +71,7 @@ impl Slot {
             read_only_sectors: atomics(sectors.div_ceil(64)),
             read_only_by: AtomicU32::new(u32::MAX),
             complete: AtomicBool::new(bytes == 0),
+            accesses: Mutex::default(),
         }
     }
 
@@ -232,6 +237,8 @@ fn bits(offset: usize, bytes: usize) -> impl Iterator<Item = (usize, u32)> {
 #[derive(Debug, Default)]
 pub struct GlobalMemory {
     slots: Vec<Option<Slot>>,
+    /// Of the blocks of the launch under way.
+    pub numbers: Numbers,
 }
 
 impl GlobalMemory {
@@ -287,8 +294,16 @@ impl GlobalMemory {
         self.slots.iter().flatten()
     }
 
-    /// Forgets which sectors were touched: a new launch begins.
-    pub fn begin_launch(&mut self) {
+    /// Forgets which sectors were touched: a new launch of so many blocks begins.
+    pub fn begin_launch(&mut self, blocks: u64) {
+        if self.numbers.begin_launch(blocks).is_none() {
+            for slot in self.slots.iter_mut().flatten() {
+                let accesses = slot.accesses.get_mut();
+                let accesses = accesses.unwrap_or_else(PoisonError::into_inner);
+                accesses.iter_mut().for_each(Accesses::clear);
+            }
+            self.numbers.begin_launch(blocks);
+        }
         self.slots
             .iter_mut()
             .flatten()
@@ -377,7 +392,7 @@ mod tests {
         slot.touch(64, 4, Touch::Write);
         // 4 sectors, none new, sectors 62 to 68.
         assert_eq!(memory.footprint(), [4 + 7, 1]);
-        memory.begin_launch();
+        memory.begin_launch(1);
         assert_eq!(memory.footprint(), [0, 0]);
     }
 }

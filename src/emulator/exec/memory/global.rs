@@ -11,7 +11,7 @@ use crate::emulator::program::types::Class;
 use crate::emulator::race::Conflict;
 
 use super::super::context::{Context, Stop};
-use super::super::registers::{FULL, LANES, lanes};
+use super::super::registers::{FULL, LANES, for_both_machines, lanes};
 use super::super::warp_state::WarpState;
 use super::{GROUP, Group, Pattern, addresses, set_loaded, stored, verb};
 
@@ -34,7 +34,7 @@ pub(super) fn global<const WIDE: bool>(
         let add = add.wrapping_sub(buffer.base);
         let pattern = Pattern::wide::<WIDE>(base, add, mask, total);
         if pattern.fits(buffer.size) {
-            return in_buffer(context, warp, access, mask, buffer, &pattern);
+            return in_buffer::<WIDE>(context, warp, access, mask, buffer, &pattern);
         }
     }
     let addresses = addresses(&warp.registers, access.address);
@@ -65,7 +65,7 @@ fn each_buffer(
             let add = buffer.base.wrapping_neg();
             let pattern = Pattern::wide::<false>(addresses, add, together, total);
             if pattern.fits(buffer.size) {
-                in_buffer(context, warp, access, together, buffer, &pattern)?;
+                in_buffer::<false>(context, warp, access, together, buffer, &pattern)?;
             }
         }
         left &= !together;
@@ -174,12 +174,12 @@ pub fn check_address<'a>(
 }
 
 #[inline(always)]
-fn in_buffer(
-    context: &mut Context,
+fn in_buffer<'a, const WIDE: bool>(
+    context: &mut Context<'a>,
     warp: &mut WarpState,
     access: &Access,
     mask: u32,
-    buffer: &Buffer,
+    buffer: &'a Buffer,
     pattern: &Pattern,
 ) -> Result<(), Stop> {
     let (bytes, count) = (usize::from(access.bytes), usize::from(access.count));
@@ -209,7 +209,7 @@ fn in_buffer(
             buffer.note_read_only(context.pc);
         }
         if context.conflicts.is_some() {
-            track_global(context, access, mask, buffer, offsets, run)?;
+            track_global::<WIDE>(context, access, mask, buffer, pattern, run)?;
         }
     }
     if access.store {
@@ -379,16 +379,25 @@ fn unwritten(
     Ok(())
 }
 
-#[inline(never)]
-fn track_global(
-    context: &mut Context,
+for_both_machines! {
+    /// Looks for what another block did in the same places.
+    track_global['a] = track(
+        context: &mut Context<'a>, access: &Access, mask: u32, buffer: &'a Buffer, pattern: &Pattern,
+        run: bool
+    ) -> Result<(), Stop>
+}
+
+#[inline(always)]
+fn track<'a, const WIDE: bool>(
+    context: &mut Context<'a>,
     access: &Access,
     mask: u32,
-    buffer: &Buffer,
-    offsets: &[u32; LANES],
+    buffer: &'a Buffer,
+    pattern: &Pattern,
     run: bool,
 ) -> Result<(), Stop> {
-    let total = usize::from(access.bytes) * usize::from(access.count);
+    let total = access.lane_bytes();
+    let offsets = &pattern.offsets;
     let strong = access.order != Order::Weak;
     let Some(conflicts) = &mut context.conflicts else {
         return Ok(());
@@ -398,14 +407,25 @@ fn track_global(
         let first = offsets[0] as usize;
         found = conflicts.access(buffer, first, total * LANES, access.store, false);
     } else {
-        for lane in lanes(mask) {
-            let offset = offsets[lane] as usize;
-            if strong {
-                let address = buffer.base + offset as u64;
-                conflicts.synchronise(address, access.order, !access.store, access.store);
+        for part in pattern.parts(mask) {
+            if !strong
+                && part.is_whole()
+                && let Some(length) = part.length(total)
+            {
+                let other =
+                    conflicts.access(buffer, part.first as usize, length, access.store, false);
+                found = found.or(other);
+                continue;
             }
-            let other = conflicts.access(buffer, offset, total, access.store, strong);
-            found = found.or(other);
+            for lane in lanes(part.lanes) {
+                let offset = offsets[lane] as usize;
+                if strong {
+                    let address = buffer.base + offset as u64;
+                    conflicts.synchronise(address, access.order, !access.store, access.store);
+                }
+                let other = conflicts.access(buffer, offset, total, access.store, strong);
+                found = found.or(other);
+            }
         }
     }
     let Some(Conflict { offset, other }) = found else {

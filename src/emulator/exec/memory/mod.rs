@@ -19,7 +19,7 @@ use local::{local, parameter};
 use shared::shared;
 
 pub use global::{check_address, touch_all};
-pub use pattern::{GROUP, Group, Pattern, fill};
+pub use pattern::{GROUP, Group, Part, Pattern, fill};
 pub use shared::{check_shared, shared_pattern};
 
 for_both_machines! {
@@ -40,7 +40,7 @@ fn run<const WIDE: bool>(
         Space::Shared => {
             let bytes = access.lane_bytes();
             let pattern = shared_pattern::<WIDE>(&warp.registers, access.address, mask, bytes);
-            shared(context, warp, access, mask, &pattern)
+            shared::<WIDE>(context, warp, access, mask, &pattern)
         }
         Space::Global | Space::Const => global::<WIDE>(context, warp, access, mask),
         Space::Local | Space::Frame => {
@@ -134,7 +134,7 @@ fn generic<const WIDE: bool>(
                 let add = SHARED_BASE.wrapping_neg();
                 let bytes = access.lane_bytes();
                 let pattern = Pattern::wide::<WIDE>(&low, add, together, bytes);
-                shared(context, warp, access, together, &pattern)?;
+                shared::<WIDE>(context, warp, access, together, &pattern)?;
             }
             LOCAL_WINDOW => local(context, warp, access, together, &low)?,
             PARAM_WINDOW => parameter(context, warp, access, together, &low)?,

@@ -102,6 +102,18 @@ impl Pattern {
         }
     }
 
+    /// The groups with lanes of `mask`.
+    #[inline(always)]
+    pub fn parts(&self, mask: u32) -> impl Iterator<Item = Part> {
+        let part = move |i: usize| Part {
+            group: self.groups[i],
+            lane: GROUP * i,
+            first: self.offsets[GROUP * i],
+            lanes: mask & 0xff << (GROUP * i),
+        };
+        (0..LANES / GROUP).map(part).filter(|part| part.lanes != 0)
+    }
+
     /// Whether every lane lies within `size` bytes, at a multiple of its bytes.
     #[inline(always)]
     pub fn fits(&self, size: usize) -> bool {
@@ -116,6 +128,35 @@ impl Pattern {
             self.groups[i] == Group::Run && apart == (GROUP * i) as u32 * self.bytes
         };
         (0..LANES / GROUP).all(follows)
+    }
+}
+
+/// A group of which at least one lane is active.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub group: Group,
+    /// The first lane, and the place that it addresses.
+    pub lane: usize,
+    pub first: u32,
+    /// Those that are active, as bits of the warp.
+    pub lanes: u32,
+}
+
+impl Part {
+    /// Whether all lanes are active.
+    #[inline(always)]
+    pub fn is_whole(&self) -> bool {
+        self.lanes.count_ones() as usize == GROUP
+    }
+
+    /// Bytes from `first` that the lanes, of `bytes` bytes each, cover without gaps.
+    #[inline(always)]
+    pub fn length(&self, bytes: usize) -> Option<usize> {
+        match self.group {
+            Group::Same => Some(bytes),
+            Group::Run => Some(GROUP * bytes),
+            Group::Mixed => None,
+        }
     }
 }
 
@@ -135,65 +176,73 @@ pub fn fill<T: Copy>(values: &mut [T; LANES], mask: u32) {
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use std::arch::x86_64::*;
+    use std::arch::x86_64::{
+        __m256i, _mm_cvtsi128_si32, _mm_max_epu32, _mm_shuffle_epi32, _mm256_add_epi32,
+        _mm256_add_epi64, _mm256_broadcastd_epi32, _mm256_castps_si256, _mm256_castsi256_ps,
+        _mm256_castsi256_si128, _mm256_cmpeq_epi32, _mm256_extracti128_si256, _mm256_max_epu32,
+        _mm256_min_epu32, _mm256_mullo_epi32, _mm256_or_si256, _mm256_permute4x64_epi64,
+        _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi32, _mm256_setzero_si256,
+        _mm256_shuffle_ps, _mm256_sub_epi32, _mm256_testz_si256, _mm256_xor_si256,
+    };
 
     use super::{GROUP, Group, LANES, Pattern};
 
-    /// Offsets, eight a vector.
-    type Offsets = [__m256i; LANES / GROUP];
+    // Eights are written out: closures and `map` are not compiled into their callers here.
 
     #[inline]
     #[target_feature(enable = "avx2")]
     pub fn narrow(base: &[u32; LANES], add: u32, bytes: usize) -> Pattern {
-        let base: &[[u32; GROUP]; LANES / GROUP] = bytemuck::cast_ref(base);
+        let base: [__m256i; LANES / GROUP] = bytemuck::cast(*base);
         let add = _mm256_set1_epi32(add as i32);
-        pattern(
-            base.map(|base| _mm256_add_epi32(bytemuck::cast(base), add)),
-            bytes,
-        )
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub fn wide(base: &[u64; LANES], add: u64, bytes: usize) -> Pattern {
-        let base: &[[[u64; 4]; 2]; LANES / GROUP] = bytemuck::cast_ref(base);
-        let add = _mm256_set1_epi64x(add as i64);
-        let offsets = base.map(|pair| {
-            let [a, b] = pair.map(|half| _mm256_add_epi64(bytemuck::cast(half), add));
-            let (a, b) = (_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
-            // Lower and upper halves in the order 0 1 4 5 2 3 6 7, then in that of the lanes.
-            let low = _mm256_castps_si256(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
-            let high = _mm256_castps_si256(_mm256_shuffle_ps::<0b11_01_11_01>(a, b));
-            let inside = _mm256_cmpeq_epi32(high, _mm256_setzero_si256());
-            let beyond = _mm256_xor_si256(inside, _mm256_set1_epi32(-1));
-            _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_or_si256(low, beyond))
-        });
+        let offsets = [
+            _mm256_add_epi32(base[0], add),
+            _mm256_add_epi32(base[1], add),
+            _mm256_add_epi32(base[2], add),
+            _mm256_add_epi32(base[3], add),
+        ];
         pattern(offsets, bytes)
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn pattern(offsets: Offsets, bytes: usize) -> Pattern {
+    pub fn wide(base: &[u64; LANES], add: u64, bytes: usize) -> Pattern {
+        let (base, _) = base.as_chunks::<GROUP>();
+        let add = _mm256_set1_epi64x(add as i64);
+        let offsets = [
+            narrowed(&base[0], add),
+            narrowed(&base[1], add),
+            narrowed(&base[2], add),
+            narrowed(&base[3], add),
+        ];
+        pattern(offsets, bytes)
+    }
+
+    /// The sums, or the largest number where one does not fit.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn narrowed(base: &[u64; GROUP], add: __m256i) -> __m256i {
+        let [a, b]: [__m256i; 2] = bytemuck::cast(*base);
+        let a = _mm256_castsi256_ps(_mm256_add_epi64(a, add));
+        let b = _mm256_castsi256_ps(_mm256_add_epi64(b, add));
+        // Lower and upper halves in the order 0 1 4 5 2 3 6 7, then in that of the lanes.
+        let low = _mm256_castps_si256(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
+        let high = _mm256_castps_si256(_mm256_shuffle_ps::<0b11_01_11_01>(a, b));
+        let inside = _mm256_cmpeq_epi32(high, _mm256_setzero_si256());
+        let beyond = _mm256_xor_si256(inside, _mm256_set1_epi32(-1));
+        _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_or_si256(low, beyond))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn pattern(offsets: [__m256i; LANES / GROUP], bytes: usize) -> Pattern {
         let [a, b, c, d] = offsets;
         let bits = _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d));
         let high = _mm256_max_epu32(_mm256_max_epu32(a, b), _mm256_max_epu32(c, d));
-        // The smallest is the complement of the largest complement.
         let low = _mm256_min_epu32(_mm256_min_epu32(a, b), _mm256_min_epu32(c, d));
+        // The smallest is the complement of the largest complement.
         let not_low = _mm256_xor_si256(low, _mm256_set1_epi32(-1));
         let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         let steps = _mm256_mullo_epi32(lanes, _mm256_set1_epi32(bytes as i32));
-        let groups = offsets.map(|offsets| {
-            let first = _mm256_broadcastd_epi32(_mm256_castsi256_si128(offsets));
-            let apart = _mm256_sub_epi32(offsets, first);
-            if _mm256_testz_si256(apart, apart) == 1 {
-                return Group::Same;
-            }
-            let gaps = _mm256_xor_si256(apart, steps);
-            if _mm256_testz_si256(gaps, gaps) == 1 {
-                return Group::Run;
-            }
-            Group::Mixed
-        });
         let below = _mm256_set1_epi32(bytes as i32 - 1);
         Pattern {
             offsets: bytemuck::cast(offsets),
@@ -201,7 +250,27 @@ mod avx2 {
             high: largest(high),
             aligned: _mm256_testz_si256(bits, below) == 1,
             bytes: bytes as u32,
-            groups,
+            groups: [
+                group(a, steps),
+                group(b, steps),
+                group(c, steps),
+                group(d, steps),
+            ],
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn group(offsets: __m256i, steps: __m256i) -> Group {
+        let first = _mm256_broadcastd_epi32(_mm256_castsi256_si128(offsets));
+        let apart = _mm256_sub_epi32(offsets, first);
+        let gaps = _mm256_xor_si256(apart, steps);
+        if _mm256_testz_si256(gaps, gaps) == 1 {
+            Group::Run
+        } else if _mm256_testz_si256(apart, apart) == 1 {
+            Group::Same
+        } else {
+            Group::Mixed
         }
     }
 

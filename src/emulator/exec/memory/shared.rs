@@ -6,7 +6,7 @@ use crate::emulator::program::memory::{Access, Address};
 use crate::emulator::program::types::Class;
 
 use super::super::context::{Context, Stop};
-use super::super::registers::{FULL, LANES, Registers, lanes};
+use super::super::registers::{FULL, LANES, Registers, for_both_machines, lanes};
 use super::super::warp_state::WarpState;
 use super::{GROUP, Group, Pattern, set_loaded, stored, verb};
 
@@ -98,7 +98,7 @@ fn bad_shared(
 }
 
 #[inline(always)]
-pub(super) fn shared(
+pub(super) fn shared<const WIDE: bool>(
     context: &mut Context,
     warp: &mut WarpState,
     access: &Access,
@@ -121,7 +121,7 @@ pub(super) fn shared(
         counters.shared_load_ideal_wavefronts += ideal;
     }
     if context.race.is_some() {
-        track_shared(context, offsets, mask, total, access.store)?;
+        track_shared::<WIDE>(context, pattern, mask, total, access.store)?;
     }
     if access.store {
         for i in 0..count {
@@ -210,11 +210,17 @@ fn store_shared(
     }
 }
 
-/// Tells the race shadow of an access to shared memory, if there is one.
-#[inline(never)]
-pub fn track_shared(
+for_both_machines! {
+    /// Tells the race shadow of an access to shared memory, if there is one.
+    track_shared = track(
+        context: &mut Context, pattern: &Pattern, mask: u32, bytes: usize, write: bool
+    ) -> Result<(), Stop>
+}
+
+#[inline(always)]
+fn track<const WIDE: bool>(
     context: &mut Context,
-    offsets: &[u32; LANES],
+    pattern: &Pattern,
     mask: u32,
     bytes: usize,
     write: bool,
@@ -222,7 +228,7 @@ pub fn track_shared(
     let Some(race) = &mut context.race else {
         return Ok(());
     };
-    let found = race.access(context.warp, mask, offsets, bytes, write);
+    let found = race.access(context.warp, mask, pattern, bytes, write);
     match found {
         None => Ok(()),
         Some(found) => {
