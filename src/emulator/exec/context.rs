@@ -211,7 +211,7 @@ impl<'a> Context<'a> {
 
     /// Passes over the banks that an access of `bytes` bytes a lane takes, and the fewest
     /// possible. Lanes share a pass in groups of 32, 16 or 8 for up to 4, 8 or 16 bytes.
-    #[inline(always)]
+    #[inline(never)]
     pub fn wavefronts(&mut self, offsets: &[u32; 32], mask: u32, bytes: usize) -> [u64; 2] {
         let group = match bytes {
             ..=4 => 32,

@@ -23,8 +23,8 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// The registers of a warp before it begins: constants and parameters are set, all else is
-    /// zero.
+    /// The registers of a warp: constants and parameters are set, all else is left to
+    /// [`clear`](Self::clear).
     pub fn of_kernel(kernel: &Kernel, parameters: &[u8]) -> Self {
         let mut registers = Self {
             r32: vec![Row([0; LANES]); kernel.slots32],
@@ -44,17 +44,21 @@ impl Registers {
                 _ => registers.r32[usize::from(*slot)].0 = [value as u32; LANES],
             }
         }
-        for &(slot, value) in &kernel.constant_predicates {
-            registers.predicates[usize::from(slot)] = if value { FULL } else { 0 };
-        }
         registers
     }
 
-    /// Takes the values of another warp of the same kernel.
-    pub fn copy_from(&mut self, other: &Self) {
-        self.r32.copy_from_slice(&other.r32);
-        self.r64.copy_from_slice(&other.r64);
-        self.predicates.copy_from_slice(&other.predicates);
+    /// Sets to zero what instructions write; what they only read stays.
+    pub fn clear(&mut self, kernel: &Kernel) {
+        for range in &kernel.written32 {
+            self.r32[range.clone()].fill(Row([0; LANES]));
+        }
+        for range in &kernel.written64 {
+            self.r64[range.clone()].fill(Row([0; LANES]));
+        }
+        self.predicates.fill(0);
+        for &(slot, value) in &kernel.constant_predicates {
+            self.predicates[usize::from(slot)] = if value { FULL } else { 0 };
+        }
     }
 
     #[inline(always)]
@@ -91,12 +95,16 @@ impl Registers {
     /// are set.
     #[inline(always)]
     pub fn fill32(&mut self, slot: Slot, mask: u32, fill: impl FnOnce(&mut [u32; LANES])) {
+        let direct = mask == FULL && slot != SINK;
         let mut spare = [0; LANES];
-        if mask == FULL && slot != SINK {
-            return fill(&mut self.r32[usize::from(slot)].0);
+        fill(if direct {
+            &mut self.r32[usize::from(slot)].0
+        } else {
+            &mut spare
+        });
+        if !direct {
+            self.set32(slot, mask, &spare);
         }
-        fill(&mut spare);
-        self.set32(slot, mask, &spare);
     }
 
     /// Sets a register of 64 bits in the lanes of `mask`; drops what goes to [`SINK`].

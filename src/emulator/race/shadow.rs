@@ -540,3 +540,64 @@ enum Before {
     Reads(usize, Reads),
     Copy(u32),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every lane at its own word.
+    fn words() -> Pattern {
+        Pattern::of::<false>(&std::array::from_fn(|lane| 4 * lane as u32), 4)
+    }
+
+    fn access(shadow: &mut Shadow, warp: u32, write: bool) -> Option<FindingKind> {
+        let found = shadow.access(warp, u32::MAX, &words(), 4, write);
+        found.map(|found| found.kind)
+    }
+
+    #[test]
+    fn a_warp_that_synchronised_its_own_lanes_often_still_races_with_others() {
+        for first_writes in [true, false] {
+            let mut shadow = Shadow::new(128, 4, 2);
+            shadow.begin();
+            for _ in 0..5 {
+                shadow.sync_lanes(0, u32::MAX, u32::MAX);
+            }
+            assert_eq!(access(&mut shadow, 1, first_writes), None);
+            let found = access(&mut shadow, 0, !first_writes);
+            assert_eq!(found, Some(FindingKind::SharedRace));
+        }
+    }
+
+    #[test]
+    fn accesses_on_both_sides_of_a_barrier_do_not_race() {
+        let mut shadow = Shadow::new(128, 4, 3);
+        for _ in 0..3 {
+            shadow.begin();
+            for writer in 0..3 {
+                assert_eq!(access(&mut shadow, writer, true), None);
+                let mut joined = Vec::new();
+                (0..3).for_each(|warp| shadow.release(warp, &mut joined));
+                (0..3).for_each(|warp| shadow.acquire(warp, &joined));
+                for reader in 0..3 {
+                    assert_eq!(access(&mut shadow, reader, false), None);
+                }
+                let mut joined = Vec::new();
+                (0..3).for_each(|warp| shadow.release(warp, &mut joined));
+                (0..3).for_each(|warp| shadow.acquire(warp, &joined));
+            }
+        }
+    }
+
+    #[test]
+    fn a_warp_at_another_barrier_is_not_ordered() {
+        let mut shadow = Shadow::new(128, 4, 3);
+        shadow.begin();
+        assert_eq!(access(&mut shadow, 0, true), None);
+        let mut joined = Vec::new();
+        (0..2).for_each(|warp| shadow.release(warp, &mut joined));
+        (0..2).for_each(|warp| shadow.acquire(warp, &joined));
+        assert_eq!(access(&mut shadow, 1, false), None);
+        assert_eq!(access(&mut shadow, 2, false), Some(FindingKind::SharedRace));
+    }
+}
