@@ -307,11 +307,10 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn adam(&mut self, call: &Adam) {
-        let which = call.rate as usize;
-        self.adam[which] = Some(call.config);
+        self.adam[call.rate as usize] = Some(call.config);
         let adam = AdamCall {
             config: call.config,
-            which,
+            rate: call.rate,
             len: call.parameters.len,
             parameters: self.at(call.parameters),
             gradient: self.at(call.gradient),
