@@ -54,7 +54,7 @@ pub fn load(file: &str, ptx: &str) -> Result<LoadedModule, DriverError> {
         (LOG - 1) as *mut c_void,
         notes.as_mut_ptr().cast::<c_void>(),
         (LOG - 1) as *mut c_void,
-        1 as *mut c_void,
+        std::ptr::dangling_mut::<c_void>(),
     ];
     let mut handle = MaybeUninit::uninit();
     // SAFETY: the text ends in a zero; options and values have the length that is given, and the two
