@@ -20,4 +20,4 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 target=${CARGO_TARGET_DIR:-$tools/../../target}
 cargo run --quiet --release --locked --manifest-path "$tools/rebuild/Cargo.toml" \
-    --target-dir "$target/rebuild-ptx" -- "$(realpath "$nvcc")" "$scratch"
+    --target-dir "$target/rebuild-ptx" -- "$(realpath -s "$nvcc")" "$scratch"

@@ -32,8 +32,8 @@ pub enum ToolError {
     },
     #[error("kernels/{file}: {problem}")]
     Source { file: String, problem: String },
-    #[error("{variable} is {value}, which is no file that can be run")]
-    Variable { variable: String, value: String },
+    #[error("NVCC is {value}, which is no file that can be run")]
+    Variable { value: String },
     #[error("{program} cannot be run: {reason}", program = .program.display())]
     Start { program: PathBuf, reason: String },
     #[error("{program} hangs: it was ended after {seconds} s", program = .program.display())]
@@ -71,9 +71,11 @@ pub fn in_parallel<T: Sync, R: Send>(
     std::thread::scope(|scope| {
         for _ in 0..jobs.clamp(1, items.len().max(1)) {
             scope.spawn(|| {
-                while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed))
-                    && let Some(item) = items.get(index)
-                {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else {
+                        break;
+                    };
                     let result = task(item);
                     if result.is_err() {
                         next.store(items.len(), Ordering::Relaxed);

@@ -36,7 +36,6 @@ pub fn find(variables: Variables, usual: &Path) -> Result<Option<PathBuf>, ToolE
             _ => Some(named).filter(|path| is_program(path)),
         };
         return found.map(Some).ok_or_else(|| ToolError::Variable {
-            variable: "NVCC".to_owned(),
             value: value.to_string_lossy().into_owned(),
         });
     }
@@ -102,13 +101,16 @@ impl Compiler {
             program: nvcc.to_owned(),
             reason: "asked for its --version, it names none".to_owned(),
         })?;
-        let beside = nvcc.with_file_name("ptxas");
+        // Beside nvcc, or beside what a link to it stands for.
+        let places = [Some(nvcc.to_owned()), nvcc.canonicalize().ok()];
+        let mut beside = places
+            .into_iter()
+            .flatten()
+            .map(|nvcc| nvcc.with_file_name("ptxas"));
+        let ptxas = beside.find(|path| is_program(path));
         Ok(Self {
             nvcc: nvcc.to_owned(),
-            ptxas: match is_program(&beside) {
-                true => beside,
-                false => PathBuf::from("ptxas"),
-            },
+            ptxas: ptxas.unwrap_or_else(|| PathBuf::from("ptxas")),
             version: version.to_owned(),
             limit,
             scratch: scratch.to_owned(),

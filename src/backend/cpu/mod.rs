@@ -5,11 +5,11 @@
 //! allocated: values live in the arena, working memory in [`scratch::Scratch`].
 
 mod block;
-mod dense;
+pub(super) mod dense;
 pub(super) mod norm;
 pub mod scalar;
 pub(super) mod scratch;
-mod step;
+pub(super) mod step;
 #[cfg(test)]
 mod step_tests;
 pub(super) mod strided;

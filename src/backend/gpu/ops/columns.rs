@@ -45,8 +45,8 @@ impl Columns {
         let lanes = features.div_ceil(width).next_power_of_two().min(32);
         let tiles = features.div_ceil(width * lanes);
         debug_assert!(tiles < 1 << 16 && groups < 1 << 16, "{features} features");
-        // Chunks are made of what a block's threads read at once: 8 rows each.
-        let step = 8 * THREADS / lanes;
+        // Chunks are made of what a block's threads read in two goes: 8 rows each and each time.
+        let step = 16 * THREADS / lanes;
         let wanted = BLOCKS.div_ceil(tiles * groups);
         let longest = LONGEST * THREADS / lanes;
         let chunk = rows.div_ceil(wanted).next_multiple_of(step).min(longest);

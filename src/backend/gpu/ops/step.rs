@@ -123,10 +123,7 @@ pub fn adam<D: Driver>(l: &mut Launcher<D>, call: &AdamCall) {
         values: call.values,
         len: elements.len,
         vectors: elements.vectors,
-        which: match call.rate {
-            Rate::Generator => 0,
-            Rate::Discriminator => 1,
-        },
+        which: call.rate as u32,
         beta1: call.config.beta1 as f32,
         beta2: call.config.beta2 as f32,
         rest1: (1.0 - call.config.beta1) as f32,
