@@ -69,10 +69,7 @@ impl Selected {
     /// The device and why it was chosen, for the first line of output.
     pub fn describe(&self) -> String {
         let Self { engine, why, .. } = self;
-        let version = match self.kernels {
-            KernelVersion::V1 => "v1",
-            KernelVersion::V2 => "v2",
-        };
+        let version = version_name(self.kernels);
         match engine {
             Engine::Cpu => format!("CPU, {} ({why})", threads()),
             Engine::Emulator => format!(
@@ -143,7 +140,7 @@ fn open(index: usize, kernels: KernelVersion) -> Result<Box<OpenCuda>, DriverErr
 }
 
 /// Why there is no GPU to use, in one line.
-fn in_short(error: &DriverError) -> String {
+pub fn in_short(error: &DriverError) -> String {
     match error {
         DriverError::NoDriver { .. } => "no CUDA driver is installed".to_owned(),
         DriverError::NoDevice { .. } => "CUDA finds no device".to_owned(),
@@ -159,6 +156,14 @@ fn in_short(error: &DriverError) -> String {
             let line = text.lines().next().unwrap_or_default();
             format!("the GPU is not usable: {line}")
         }
+    }
+}
+
+/// The name that options have for it.
+pub fn version_name(version: KernelVersion) -> &'static str {
+    match version {
+        KernelVersion::V1 => "v1",
+        KernelVersion::V2 => "v2",
     }
 }
 
