@@ -41,6 +41,10 @@ pub struct CheckArgs {
     /// Only operations whose names contain this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
+    /// Leave the paper's shapes out on a GPU, such as under compute-sanitizer
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = false,
+          default_missing_value = "true", action = clap::ArgAction::Set)]
+    small: bool,
     /// Where all results go as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -66,8 +70,11 @@ struct Findings {
 pub fn run(arguments: &CheckArgs) -> Result<()> {
     let cuda = |index| {
         let open = move || Cuda::open(index);
-        let sizes = [Size::Small, Size::Paper];
-        examine(arguments, &open, ptx::best(), &sizes, 8)
+        let sizes: &[Size] = match arguments.small {
+            true => &[Size::Small],
+            false => &[Size::Small, Size::Paper],
+        };
+        examine(arguments, &open, ptx::best(), sizes, 8)
     };
     let emulator = || {
         let options = EmulatedOptions {
