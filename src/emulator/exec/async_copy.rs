@@ -9,7 +9,7 @@ use crate::emulator::program::memory::Address;
 
 use super::compare::holds;
 use super::context::{Context, Stop};
-use super::memory::{addresses, check_address, check_shared, fill, shared_pattern, touch_all};
+use super::memory::{addresses, check_address, check_shared, shared_pattern, touch_all};
 use super::registers::lanes;
 use super::warp_state::WarpState;
 
@@ -194,11 +194,10 @@ fn count_sources(context: &mut Context, reading: u32, sources: &[u64; 32], sizes
             .filter(|&lane| crate::emulator::memory::window(sources[lane]) == window)
             .fold(0, |all, lane| all | 1 << lane);
         left &= !together;
-        let mut filled = *sources;
-        fill(&mut filled, together);
         if let Some(buffer) = context.global.near(sources[first]) {
-            let offsets = filled.map(|address| address.wrapping_sub(buffer.base) as u32);
-            context.counters.global_load_sectors += touch_all(buffer, &offsets, Touch::Read) as u64;
+            let offsets = sources.map(|address| address.wrapping_sub(buffer.base) as u32);
+            let sectors = touch_all(buffer, &offsets, together, Touch::Read);
+            context.counters.global_load_sectors += sectors as u64;
         }
     }
 }

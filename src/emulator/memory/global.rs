@@ -128,10 +128,16 @@ impl Slot {
         }
     }
 
+    /// Whether every byte has been written.
+    #[inline(always)]
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Relaxed)
+    }
+
     /// Whether all `bytes` bytes from `offset` have been written.
     #[inline(always)]
     pub fn is_written(&self, offset: usize, bytes: usize) -> bool {
-        if self.complete.load(Relaxed) {
+        if self.is_complete() {
             return true;
         }
         bits(offset, bytes).all(|(i, mask)| self.written[i].load(Relaxed) & mask == mask)
@@ -140,7 +146,7 @@ impl Slot {
     /// Notes that `bytes` bytes from `offset` have been written.
     #[inline(always)]
     pub fn mark_written(&self, offset: usize, bytes: usize) {
-        if self.complete.load(Relaxed) {
+        if self.is_complete() {
             return;
         }
         if bytes == self.size {
