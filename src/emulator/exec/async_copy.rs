@@ -103,15 +103,9 @@ fn issue(
     }
     check_sources(context, reading, &sources, bytes, sizes)?;
     for lane in lanes(active) {
-        if let Some(race) = &mut context.race
-            && let Some(found) = race.issue(context.warp, lane, targets[lane], bytes)
-            && !context.is_known(found.kind)
-        {
-            let place = Some(BufferPlace {
-                buffer: "shared memory".to_owned(),
-                offset: i64::from(found.offset),
-            });
-            context.report(found.kind, Some(lane), place, found.message)?;
+        if let Some(race) = &mut context.race {
+            let found = race.issue(context.warp, lane, targets[lane], bytes);
+            context.report_race(found, Some(lane))?;
         }
         context.counters.async_copy_bytes += u64::from(sizes[lane]);
         context.counters.async_zero_bytes += bytes as u64 - u64::from(sizes[lane]);
@@ -153,12 +147,7 @@ fn check_sources(
             continue;
         };
         let offset = sources[lane].wrapping_sub(buffer.base);
-        let place = || {
-            Some(BufferPlace {
-                buffer: buffer.name.clone(),
-                offset: offset as i64,
-            })
-        };
+        let place = || BufferPlace::in_buffer(buffer, offset);
         if offset
             .checked_add(size as u64)
             .is_none_or(|end| end > buffer.size as u64)

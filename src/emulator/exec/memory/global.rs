@@ -129,10 +129,7 @@ fn check_global(
 }
 
 fn place_in(buffer: &Buffer, address: u64) -> Option<BufferPlace> {
-    Some(BufferPlace {
-        buffer: buffer.name.clone(),
-        offset: address.wrapping_sub(buffer.base) as i64,
-    })
+    BufferPlace::in_buffer(buffer, address.wrapping_sub(buffer.base))
 }
 
 /// The buffer of an address of global memory; reports what is misaligned or out of bounds.

@@ -28,10 +28,7 @@ pub fn shared_pattern<const WIDE: bool>(
 }
 
 fn shared_place(offset: u32) -> Option<BufferPlace> {
-    Some(BufferPlace {
-        buffer: "shared memory".to_owned(),
-        offset: i64::from(offset as i32),
-    })
+    BufferPlace::in_shared(i64::from(offset as i32))
 }
 
 /// Checks bounds and alignment of an access of `bytes` bytes a lane to shared memory.
@@ -245,16 +242,8 @@ fn track<const WIDE: bool>(
         return Ok(());
     };
     let found = race.access(context.warp, mask, pattern, bytes, write);
-    match found {
-        None => Ok(()),
-        Some(found) => {
-            if context.is_known(found.kind) {
-                return Ok(());
-            }
-            let place = shared_place(found.offset);
-            context.report(found.kind, Some(found.lane), place, found.message)
-        }
-    }
+    let lane = found.as_ref().map(|found| found.lane);
+    context.report_race(found, lane)
 }
 
 /// Reports the first lane that reads what nothing wrote.
