@@ -1,5 +1,5 @@
 //! Integer arithmetic, logic and bit fields. Types of 16, 32 and 64 bits; runs in
-//! `exec/integer.rs`.
+//! `exec/integer/`.
 
 use crate::emulator::syntax::Operand;
 
