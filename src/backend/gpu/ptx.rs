@@ -19,8 +19,14 @@ macro_rules! modules {
 }
 
 modules![
-    "strided_fprop_v1",
+    "few_channels_dgrad",
+    "few_channels_fprop",
+    "few_channels_wgrad",
     "strided_dgrad_v1",
+    "strided_dgrad_v2",
+    "strided_fprop_v1",
+    "strided_fprop_v2",
     "strided_wgrad_v1",
+    "strided_wgrad_v2",
     "sum_partials",
 ];

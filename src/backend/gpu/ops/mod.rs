@@ -4,6 +4,7 @@
 //! Pointers are to f32 values unless their names say otherwise.
 
 pub mod strided;
+pub mod strided_form;
 
 use crate::model::Activation;
 
