@@ -247,7 +247,8 @@ impl Case {
 }
 
 impl BufferCase {
-    fn wrong(&self, bytes: &[u8]) -> Option<String> {
+    /// How `bytes` differ from what the buffer must hold after the launch.
+    pub fn wrong(&self, bytes: &[u8]) -> Option<String> {
         let told = |offset: usize, what: &str| {
             Some(format!(
                 "{}: byte {offset} is not what was {what}",
@@ -337,7 +338,10 @@ pub fn profile(text: &str) -> Profile {
 }
 
 pub fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/emulator")
+    // Elsewhere than where it was built, a test is told where the repository lies.
+    let root = std::env::var_os("CARGO_MANIFEST_DIR");
+    let root = root.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(root).join("tests/emulator")
 }
 
 /// The targets that a sample's source names.
