@@ -180,6 +180,14 @@ impl Case {
         self
     }
 
+    /// The arguments of a kernel with one thread an element: their number, then all buffers in the
+    /// order of the case.
+    pub fn elements(mut self, n: usize) -> Self {
+        let buffers = self.buffers.iter().map(|buffer| Value::Of(buffer.name));
+        self.arguments = std::iter::once(int(n as i32)).chain(buffers).collect();
+        self
+    }
+
     /// Kernel and launch, for messages.
     pub fn title(&self) -> String {
         let mut title = format!(

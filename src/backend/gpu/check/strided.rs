@@ -10,16 +10,9 @@ use crate::backend::cpu::scratch::Scratch;
 use crate::backend::cpu::strided as reference;
 use crate::backend::gpu::driver::{Driver, DriverError};
 use crate::backend::gpu::launcher::Launcher;
-use crate::backend::gpu::ops::strided::{Form, StridedCall, WgradCall};
+use crate::backend::gpu::ops::strided::{StridedCall, WgradCall};
+use crate::backend::gpu::ops::strided_form::{Form, Operation};
 use crate::model::{Activation, PadLow, StridedLayer};
-
-/// The three operations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    Fprop,
-    Dgrad,
-    Wgrad,
-}
 
 /// One operation by one kernel.
 #[derive(Clone, Copy, Debug)]
@@ -37,19 +30,30 @@ pub fn checks() -> Vec<Strided> {
         .collect()
 }
 
+/// Products of one case on the emulator.
+const MOST_PRODUCTS: usize = 9_000_000;
+
+impl Strided {
+    /// Products that a tiled kernel computes, those of the tiles' empty places included.
+    fn cost(&self, layer: &StridedLayer, batch: usize) -> usize {
+        let pixels = batch * layer.small * layer.small;
+        let tile = self.form.tile(self.operation);
+        let (rows, columns, depth) = match self.operation {
+            Operation::Fprop => (pixels, layer.c_small, 25 * layer.c_big),
+            Operation::Dgrad => (pixels, layer.c_big, 25 * layer.c_small),
+            Operation::Wgrad => (layer.c_big, layer.c_small, 25 * pixels),
+        };
+        rows.next_multiple_of(tile.rows) * columns.next_multiple_of(tile.columns) * depth
+    }
+}
+
 impl<D: Driver> Check<D> for Strided {
     fn name(&self) -> String {
-        let names = self.form.names();
-        match self.operation {
-            Operation::Fprop => names.fprop,
-            Operation::Dgrad => names.dgrad,
-            Operation::Wgrad => names.wgrad,
-        }
-        .to_owned()
+        self.form.kernel(self.operation).to_owned()
     }
 
     fn run(&self, stage: &mut Stage<'_, D>, size: Size) -> Result<String, DriverError> {
-        let case = Case::draw(self.form, stage, size);
+        let case = Case::draw(self, stage, size);
         match self.operation {
             Operation::Fprop => case.fprop(self.form, stage)?,
             Operation::Dgrad => case.dgrad(self.form, stage)?,
@@ -76,7 +80,7 @@ struct Case {
     biased: bool,
     activation: Activation,
     accumulate: Accumulate,
-    /// Values by which parameters are off a multiple of 256 bytes.
+    /// Values by which tensors are off a multiple of 256 bytes.
     shift: usize,
 }
 
@@ -85,17 +89,19 @@ const PAPER: [(usize, usize, usize); 4] =
     [(128, 1, 64), (64, 64, 128), (32, 128, 256), (16, 256, 512)];
 
 impl Case {
-    fn draw<D: Driver>(form: Form, stage: &mut Stage<'_, D>, size: Size) -> Self {
-        let random = &mut stage.random;
+    fn draw<D: Driver>(check: &Strided, stage: &mut Stage<'_, D>, size: Size) -> Self {
+        let (form, random) = (check.form, &mut stage.random);
         let (layer, batch) = loop {
             let (small, c_big, c_small, batch) = match size {
                 Size::Small => {
-                    let multiple = if form.needs_vectors() || random.random() {
-                        4
+                    let whole = form.needs_vectors() || random.random();
+                    let multiple = if whole { 4 } else { 1 };
+                    let most = if random.random_range(0..4) == 0 {
+                        140
                     } else {
-                        1
+                        70
                     };
-                    let mut channels = || pick(random, 1..=70 / multiple) * multiple;
+                    let mut channels = || pick(random, 1..=most / multiple) * multiple;
                     let (c_big, c_small) = (channels(), channels());
                     (pick(random, 1..=9), c_big, c_small, pick(random, 1..=5))
                 }
@@ -104,19 +110,15 @@ impl Case {
                     (small, c_big, c_small, pick(random, 1..=64))
                 }
             };
-            let c_big = if form == Form::Few {
-                (c_big - 1) % 4 + 1
-            } else {
-                c_big
-            };
-            let pad_low = [PadLow::One, PadLow::Two][random.random_range(0..2)];
+            let few = form == Form::Few;
             let layer = StridedLayer {
                 small,
-                c_big,
+                c_big: if few { (c_big - 1) % 4 + 1 } else { c_big },
                 c_small,
-                pad_low,
+                pad_low: [PadLow::One, PadLow::Two][random.random_range(0..2)],
             };
-            if size == Size::Paper || form.cost(&layer, batch) < 1_500_000 {
+            let affordable = size == Size::Paper || check.cost(&layer, batch) < MOST_PRODUCTS;
+            if affordable && form.takes(&layer, true) {
                 break (layer, batch);
             }
         };
@@ -209,14 +211,14 @@ impl Case {
         let call = StridedCall {
             layer: &self.layer,
             batch: self.batch,
-            input: stage.input("input", &input)?,
+            input: stage.input_at("input", &input, self.shift)?,
             weights: stage.input_at("weights", &weights, self.shift)?,
             bias: match bias {
                 Some(bias) => Some(stage.input_at("bias", &bias, self.shift)?),
                 None => None,
             },
             activation: self.activation,
-            output: stage.output("output", output)?,
+            output: stage.output_at("output", output, self.shift)?,
         };
         run(stage.launcher, &call);
         stage.compare("output", call.output, &expected, |_, expected| {
@@ -253,8 +255,8 @@ impl Case {
         let call = WgradCall {
             layer,
             batch: self.batch,
-            big: stage.input("big", &big)?,
-            small: stage.input("small", &small)?,
+            big: stage.input_at("big", &big, self.shift)?,
+            small: stage.input_at("small", &small, self.shift)?,
             gradient,
             accumulate: self.accumulate,
         };

@@ -11,6 +11,7 @@ pub mod norm;
 pub mod random;
 pub mod step;
 pub mod strided;
+pub mod strided_form;
 
 use super::driver::{Geometry, Pointer};
 use crate::model::Activation;

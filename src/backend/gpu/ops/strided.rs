@@ -4,6 +4,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::strided_form::{Form, Operation, few};
 use super::{KernelVersion, activation_code};
 use crate::backend::Accumulate;
 use crate::backend::gpu::driver::{Driver, Geometry, Pointer};
@@ -11,7 +12,30 @@ use crate::backend::gpu::launcher::Launcher;
 use crate::model::{Activation, StridedLayer};
 
 /// Kernels of this file.
-pub const KERNELS: &[&str] = &["fprop_v1", "dgrad_v1", "wgrad_v1", "sum_partials"];
+pub const KERNELS: &[&str] = &[
+    "fprop_v1",
+    "fprop_v2_128x128",
+    "fprop_v2_128x64",
+    "fprop_v2_64x32",
+    "fprop_v2_any",
+    "few_fprop",
+    "dgrad_v1",
+    "dgrad_v2_128x128",
+    "dgrad_v2_128x64",
+    "dgrad_v2_64x32",
+    "dgrad_v2_any",
+    "few_dgrad",
+    "wgrad_v1",
+    "wgrad_v2_128x128",
+    "wgrad_v2_64x128",
+    "wgrad_v2_64x32",
+    "wgrad_v2_any",
+    "few_wgrad",
+    "sum_partials",
+];
+
+/// Taps of the filter.
+const TAPS: usize = StridedLayer::TAPS * StridedLayer::TAPS;
 
 /// The argument of the fprop and dgrad kernels.
 #[repr(C)]
@@ -103,83 +127,123 @@ pub struct WgradCall<'a> {
     pub accumulate: Accumulate,
 }
 
+impl WgradCall<'_> {
+    /// Independent products of big by small channels that the tiled kernels compute.
+    pub(super) fn tiled_copies(&self) -> usize {
+        TAPS * tiled_split(self).parts
+    }
+}
+
 /// Big plane to small plane.
 pub fn fprop<D: Driver>(l: &mut Launcher<D>, version: KernelVersion, call: &StridedCall) {
-    Form::of(version).fprop(l, call);
+    Form::of_fprop(version, call).fprop(l, call);
 }
 
 /// Small plane to big plane.
 pub fn dgrad<D: Driver>(l: &mut Launcher<D>, version: KernelVersion, call: &StridedCall) {
-    Form::of(version).dgrad(l, call);
+    Form::of_dgrad(version, call).dgrad(l, call);
 }
 
 /// Both planes to the gradient of the weights.
 pub fn wgrad<D: Driver>(l: &mut Launcher<D>, version: KernelVersion, call: &WgradCall) {
-    Form::of(version).wgrad(l, call);
-}
-
-/// The kernels that there are for each operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// The definition, one thread for each value.
-    Direct,
-    Few,
-}
-
-/// The kernels of a form.
-pub struct Names {
-    pub fprop: &'static str,
-    pub dgrad: &'static str,
-    pub wgrad: &'static str,
+    Form::of_wgrad(version, call).wgrad(l, call);
 }
 
 impl Form {
-    /// All forms.
-    pub const ALL: [Self; 1] = [Self::Direct];
-
-    fn of(_version: KernelVersion) -> Self {
-        Self::Direct
-    }
-
-    /// Its kernels.
-    pub fn names(self) -> Names {
-        Names {
-            fprop: "fprop_v1",
-            dgrad: "dgrad_v1",
-            wgrad: "wgrad_v1",
-        }
-    }
-
-    /// Whether channels must be multiples of 4 and tensors lie at multiples of 16 bytes.
-    pub fn needs_vectors(self) -> bool {
-        false
-    }
-
-    /// Products that the kernels compute, those of ragged tiles' empty places included.
-    pub fn cost(self, layer: &StridedLayer, batch: usize) -> usize {
-        batch * layer.small * layer.small * layer.weight_len()
-    }
-
     /// [`fprop`] in this form.
     pub fn fprop<D: Driver>(self, l: &mut Launcher<D>, call: &StridedCall) {
-        let outputs = call.batch * call.layer.small_len();
-        l.launch(self.names().fprop, line(outputs), &call.params());
+        let (layer, pixels) = (call.layer, call.batch * call.layer.small * call.layer.small);
+        let geometry = match self {
+            Form::Direct => line(pixels * layer.c_small),
+            Form::Few => Geometry {
+                grid: [
+                    (call.batch * few::tiles(layer.small, few::FPROP_TILE)) as u32,
+                    layer.c_small.div_ceil(few::CHANNELS) as u32,
+                    1,
+                ],
+                block: [256, 1, 1],
+            },
+            _ => self
+                .tile(Operation::Fprop)
+                .geometry(pixels, layer.c_small, 1),
+        };
+        l.launch(self.kernel(Operation::Fprop), geometry, &call.params());
     }
 
     /// [`dgrad`] in this form.
     pub fn dgrad<D: Driver>(self, l: &mut Launcher<D>, call: &StridedCall) {
-        let outputs = call.batch * call.layer.big_len();
-        l.launch(self.names().dgrad, line(outputs), &call.params());
+        const PARITIES: usize = 4;
+        let (layer, pixels) = (call.layer, call.batch * call.layer.small * call.layer.small);
+        let geometry = match self {
+            Form::Direct => line(PARITIES * pixels * layer.c_big),
+            // Positions 0 to S: the tiles cover one row and one column more.
+            Form::Few => Geometry {
+                grid: [
+                    (call.batch * few::tiles(layer.small + 1, few::DGRAD_TILE)) as u32,
+                    1,
+                    1,
+                ],
+                block: [128, 1, 1],
+            },
+            _ => self
+                .tile(Operation::Dgrad)
+                .geometry(pixels, layer.c_big, PARITIES),
+        };
+        l.launch(self.kernel(Operation::Dgrad), geometry, &call.params());
     }
 
     /// [`wgrad`] in this form.
     pub fn wgrad<D: Driver>(self, l: &mut Launcher<D>, call: &WgradCall) {
-        let weights = call.layer.weight_len();
-        // Enough threads for the largest devices, and few enough parts for the workspace.
-        let split = Split::new(call, (1_usize << 20).div_ceil(weights), 64);
-        let mut geometry = line(weights);
-        geometry.grid[1] = split.parts;
-        split.launch(l, self.names().wgrad, geometry);
+        let layer = call.layer;
+        let weights = layer.weight_len();
+        let pixels = call.batch * layer.small * layer.small;
+        let (geometry, split) = match self {
+            Form::Direct => {
+                let split = Split::new(pixels, (1_usize << 20).div_ceil(weights), 1);
+                let mut geometry = line(weights);
+                geometry.grid[1] = split.parts as u32;
+                (geometry, split)
+            }
+            Form::Few => {
+                let tiles = call.batch * few::tiles(layer.small, few::WGRAD_TILE);
+                let mut split = Split::new(tiles, 1024, few::WGRAD_TILE_PIXELS);
+                let blocks = split.parts as u32;
+                split.parts *= few::WGRAD_GROUPS;
+                let channels = layer.c_small.div_ceil(few::CHANNELS) as u32;
+                let geometry = Geometry {
+                    grid: [blocks, channels, layer.c_big as u32],
+                    block: [240, 1, 1],
+                };
+                (geometry, split)
+            }
+            _ => {
+                let split = tiled_split(call);
+                let copies = call.tiled_copies();
+                let tile = self.tile(Operation::Wgrad);
+                (tile.geometry(layer.c_big, layer.c_small, copies), split)
+            }
+        };
+        let partial = l.workspace(4 * weights * split.parts);
+        let params = WgradParams {
+            big: call.big,
+            small: call.small,
+            partial,
+            batch: call.batch as u32,
+            side: layer.small as u32,
+            c_big: layer.c_big as u32,
+            c_small: layer.c_small as u32,
+            pad_low: layer.pad_low.pixels() as u32,
+            chunk: split.chunk as u32,
+        };
+        l.launch(self.kernel(Operation::Wgrad), geometry, &params);
+        sum_partials(
+            l,
+            partial,
+            split.parts,
+            weights,
+            call.gradient,
+            call.accumulate,
+        );
     }
 }
 
@@ -192,55 +256,39 @@ fn line(values: usize) -> Geometry {
     }
 }
 
-/// A wgrad whose sum over pixels is split. How, depends on shapes only: so do the bits.
-struct Split<'a> {
-    call: &'a WgradCall<'a>,
-    parts: u32,
-    /// Pixels of a part.
-    chunk: u32,
+/// How a sum is split into parts. Shapes alone decide, and so do they over the bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Split {
+    parts: usize,
+    /// Items of a part; the last one may have fewer.
+    chunk: usize,
 }
 
-impl<'a> Split<'a> {
-    /// Pixels that one thread sums at most, so that f32 sums stay exact enough.
+impl Split {
+    /// Pixels that are summed in f32 before partial sums are merged, at most.
     const LONGEST: usize = 2048;
+    /// Pixels for which a part is worth its second pass.
+    const SHORTEST: usize = 64;
 
-    /// About `parts` parts, of at least `shortest` pixels.
-    fn new(call: &'a WgradCall<'a>, parts: usize, shortest: usize) -> Self {
-        let pixels = call.batch * call.layer.small * call.layer.small;
-        let chunk = pixels.div_ceil(parts).clamp(shortest, Self::LONGEST);
+    /// About `parts` parts of `items` items, each of `pixels` pixels.
+    fn new(items: usize, parts: usize, pixels: usize) -> Self {
+        let shortest = Self::SHORTEST.div_ceil(pixels);
+        let longest = (Self::LONGEST / pixels).max(shortest);
+        let chunk = items.div_ceil(parts).clamp(shortest, longest);
         Self {
-            call,
-            parts: pixels.div_ceil(chunk) as u32,
-            chunk: chunk as u32,
+            parts: items.div_ceil(chunk),
+            chunk,
         }
     }
+}
 
-    /// Launches `kernel`, which leaves one partial sum a part, and the second pass.
-    fn launch<D: Driver>(&self, l: &mut Launcher<D>, kernel: &'static str, geometry: Geometry) {
-        let (call, layer) = (self.call, self.call.layer);
-        let weights = layer.weight_len();
-        let partial = l.workspace(4 * weights * self.parts as usize);
-        let params = WgradParams {
-            big: call.big,
-            small: call.small,
-            partial,
-            batch: call.batch as u32,
-            side: layer.small as u32,
-            c_big: layer.c_big as u32,
-            c_small: layer.c_small as u32,
-            pad_low: layer.pad_low.pixels() as u32,
-            chunk: self.chunk,
-        };
-        l.launch(kernel, geometry, &params);
-        sum_partials(
-            l,
-            partial,
-            self.parts as usize,
-            weights,
-            call.gradient,
-            call.accumulate,
-        );
-    }
+/// The parts of a tiled wgrad: the same for all tiles, so that they give the same bits.
+fn tiled_split(call: &WgradCall) -> Split {
+    const BLOCKS: usize = 1024;
+    let layer = call.layer;
+    let tiles = TAPS * layer.c_big.div_ceil(128) * layer.c_small.div_ceil(128);
+    let pixels = call.batch * layer.small * layer.small;
+    Split::new(pixels, BLOCKS.div_ceil(tiles), 1)
 }
 
 /// `output [len]` is set to, or increased by, the sum of `partial [parts, len]` over its parts.
