@@ -33,10 +33,13 @@ fn train(folder: &Path, device: &str, out: &str) -> Command {
     command
 }
 
+/// Sizes of the same network for a measurement.
+const TINY: &str = "--size 16 --layers 2 --base 4 --batch 2";
+
 /// A quick measurement, which needs no maps.
 fn bench(folder: &Path, device: &str, more: &str) -> Command {
     let mut command = program(folder);
-    words(&mut command, "bench generate --preset demo --size 16 --layers 2 --base 4 --steps 1");
+    words(&mut command, "bench generate --preset demo --steps 1");
     words(&mut command, more).args(["--device", device]);
     command
 }
@@ -65,18 +68,30 @@ fn training_and_generating_through_the_cuda_driver_give_the_emulators_bits() {
     let folder = folder.path();
     let emulated = outcome(&mut train(folder, "emulator", "emulated"));
     assert_eq!(emulated.status, Some(0), "{emulated:?}");
-    assert!(emulated.stdout.contains("device emulator of sm_90"), "{emulated:?}");
+    assert!(
+        emulated.stdout.contains("device emulator of sm_90"),
+        "{emulated:?}"
+    );
     let cuda = on(&mut train(folder, "cuda", "cuda"), "");
     assert_eq!(cuda.status, Some(0), "{cuda:?}");
     let first = cuda.stdout.lines().next().unwrap();
-    for told in ["cuda:0, Emulated GPU", "compute capability 9.0", "8.0 GiB", "kernels v2", "PTX"] {
+    for told in [
+        "cuda:0, Emulated GPU",
+        "compute capability 9.0",
+        "8.00 GiB",
+        "kernels v2",
+        "PTX",
+    ] {
         assert!(first.contains(told), "{first} lacks {told}");
     }
     assert!(state(&folder.join("cuda")) == state(&folder.join("emulated")));
 
     let generate = |device: &str| {
         let mut command = program(folder);
-        words(&mut command, "generate --checkpoint cuda --count 5 --batch 2");
+        words(
+            &mut command,
+            "generate --checkpoint cuda --count 5 --batch 2",
+        );
         command.args(["--device", device, "--out", &format!("{device}.npy")]);
         command
     };
@@ -103,7 +118,10 @@ fn a_run_may_be_resumed_on_another_device_with_other_kernels() {
     let begun = outcome(&mut train(folder.path(), "cpu", "run"));
     assert_eq!(begun.status, Some(0), "{begun:?}");
     let mut command = program(folder.path());
-    words(&mut command, "train --resume run --steps 4 --device cuda:0 --kernels v1");
+    words(
+        &mut command,
+        "train --resume run --steps 4 --device cuda:0 --kernels v1",
+    );
     let resumed = on(&mut command, "");
     assert_eq!(resumed.status, Some(0), "{resumed:?}");
     assert!(resumed.stdout.contains("kernels v1"), "{resumed:?}");
@@ -121,10 +139,13 @@ fn auto_falls_back_to_the_cpu_and_says_why() {
             "capability=6.1",
             "(auto: Emulated GPU has compute capability 6.1, and 7.5 is needed)",
         ),
-        ("version=9000", "(auto: the CUDA driver is for CUDA 9.0, and "),
-        ("memory=1000", "(auto: the GPU is not usable: "),
+        (
+            "version=9000",
+            "(auto: the CUDA driver is for CUDA 9.0, and ",
+        ),
+        ("memory=10", "(auto: the GPU is not usable: "),
     ] {
-        let outcome = on(&mut bench(folder.path(), "auto", ""), pretence);
+        let outcome = on(&mut bench(folder.path(), "auto", TINY), pretence);
         assert_eq!(outcome.status, Some(0), "{outcome:?}");
         let first = outcome.stdout.lines().next().unwrap();
         assert!(first.contains("CPU, 2 threads"), "{first}");
@@ -136,8 +157,16 @@ fn auto_falls_back_to_the_cpu_and_says_why() {
 fn a_gpu_that_cannot_be_used_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     for (pretence, device, expected) in [
-        ("no-device", "cuda", &["no CUDA device 0", "no device at all"][..]),
-        ("", "cuda:9", &["no CUDA device 9", "there is one, cuda:0 (Emulated GPU)"]),
+        (
+            "no-device",
+            "cuda",
+            &["no CUDA device 0", "no device at all"][..],
+        ),
+        (
+            "",
+            "cuda:9",
+            &["no CUDA device 9", "there is one, cuda:0 (Emulated GPU)"],
+        ),
         (
             "capability=7.0",
             "cuda",
@@ -146,17 +175,29 @@ fn a_gpu_that_cannot_be_used_is_refused_with_the_reason() {
         (
             "version=9000",
             "cuda",
-            &["the CUDA driver is too old", "CUDA 9.0", "kernels/", "Unsupported .version"],
+            &[
+                "the CUDA driver is too old",
+                "CUDA 9.0",
+                "kernels/",
+                "Unsupported .version",
+            ],
         ),
-        ("memory=1000", "cuda", &["needs", "bytes of device memory"]),
+        (
+            "memory=10",
+            "cuda",
+            &["needs", "bytes of device memory; 10 are free"],
+        ),
     ] {
-        let outcome = on(&mut bench(folder.path(), device, ""), pretence);
+        let outcome = on(&mut bench(folder.path(), device, TINY), pretence);
         assert_eq!(outcome.status, Some(1), "{outcome:?}");
         for expected in expected {
-            assert!(outcome.stderr.contains(expected), "{outcome:?} lacks {expected}");
+            assert!(
+                outcome.stderr.contains(expected),
+                "{outcome:?} lacks {expected}"
+            );
         }
     }
-    let wrong = outcome(&mut bench(folder.path(), "gpu", ""));
+    let wrong = outcome(&mut bench(folder.path(), "gpu", TINY));
     assert_eq!(wrong.status, Some(2), "{wrong:?}");
     assert!(wrong.stderr.contains("cuda:N"), "{wrong:?}");
 }
@@ -166,13 +207,15 @@ fn without_enough_memory_the_batch_that_fits_is_told_and_does_fit() {
     let folder = tempfile::tempdir().unwrap();
     let memory = "memory=40000000";
     let measure = |batch: &str| {
-        let mut command = bench(folder.path(), "cuda", "");
-        command.args(["--batch", batch, "--size", "64", "--layers", "3", "--base", "8"]);
-        on(&mut command, memory)
+        let network = format!("--size 64 --layers 3 --base 8 --batch {batch}");
+        on(&mut bench(folder.path(), "cuda", &network), memory)
     };
     let refused = measure("256");
     assert_eq!(refused.status, Some(1), "{refused:?}");
-    let (_, fits) = refused.stderr.split_once("--batch ").unwrap_or_else(|| panic!("{refused:?}"));
+    let (_, fits) = refused
+        .stderr
+        .split_once("--batch ")
+        .unwrap_or_else(|| panic!("{refused:?}"));
     let (fits, _) = fits.split_once(' ').unwrap();
     let count: usize = fits.parse().unwrap();
     assert!((2..256).contains(&count), "{refused:?}");
@@ -183,16 +226,22 @@ fn without_enough_memory_the_batch_that_fits_is_told_and_does_fit() {
 #[test]
 fn without_a_driver_cuda_is_refused_and_auto_takes_the_cpu() {
     let folder = tempfile::tempdir().unwrap();
-    let asked = outcome(&mut bench(folder.path(), "cuda", ""));
+    let asked = outcome(&mut bench(folder.path(), "cuda", TINY));
     if asked.status == Some(0) {
         println!("skipped: this machine has a CUDA driver");
         return;
     }
-    assert!(asked.stderr.contains("no CUDA driver is installed"), "{asked:?}");
+    assert!(
+        asked.stderr.contains("no CUDA driver is installed"),
+        "{asked:?}"
+    );
     assert!(asked.stderr.contains("--device cpu"), "{asked:?}");
-    let auto = outcome(&mut bench(folder.path(), "auto", ""));
+    let auto = outcome(&mut bench(folder.path(), "auto", TINY));
     assert_eq!(auto.status, Some(0), "{auto:?}");
-    assert!(auto.stdout.contains("(auto: no CUDA driver is installed)"), "{auto:?}");
+    assert!(
+        auto.stdout.contains("(auto: no CUDA driver is installed)"),
+        "{auto:?}"
+    );
 }
 
 #[test]
@@ -200,10 +249,12 @@ fn check_passes_and_writes_what_it_found() {
     let folder = tempfile::tempdir().unwrap();
     for device in ["emulator", "cuda"] {
         let mut command = program(folder.path());
-        words(&mut command, "check --cases 1 --only adam --json found.json");
+        words(
+            &mut command,
+            "check --cases 1 --only loss --small --json found.json",
+        );
         let found = on(command.args(["--device", device]), "");
         if device == "cuda" {
-            // The paper's shapes are for a GPU; the seam is what is looked at here.
             assert!(found.stdout.contains("checking Emulated GPU"), "{found:?}");
         }
         assert_eq!(found.status, Some(0), "{found:?}");
@@ -213,7 +264,10 @@ fn check_passes_and_writes_what_it_found() {
         assert!(!json["kernels"].as_array().unwrap().is_empty());
     }
     let mut command = program(folder.path());
-    let none = outcome(words(&mut command, "check --device emulator --only nothing-like-this"));
+    let none = outcome(words(
+        &mut command,
+        "check --device emulator --only nothing-like-this",
+    ));
     assert_eq!(none.status, Some(1), "{none:?}");
     let cpu = outcome(words(&mut program(folder.path()), "check --device cpu"));
     assert_eq!(cpu.status, Some(1), "{cpu:?}");

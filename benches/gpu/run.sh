@@ -81,7 +81,7 @@ fi
 if [ "$device" != emulator ] && command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
         run "sanitizer-$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
-            "$cosmogan" check --device "$device" --small true --cases 2
+            "$cosmogan" check --device "$device" --small --cases 2
     done
 else
     echo "compute-sanitizer is not used: it is not installed, or this is no GPU"

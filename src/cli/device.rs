@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io;
 
 use anyhow::Result;
+use indicatif::HumanBytes;
 
 use cosmogan::backend::gpu::driver::{DeviceInfo, Driver, DriverError};
 use cosmogan::backend::gpu::{Cuda, Emulated, EmulatedOptions, Gpu, ptx};
@@ -88,7 +89,7 @@ impl Selected {
                     "cuda:{}, {name}, compute capability {major}.{minor}, {}, kernels {version}, {} \
                      ({why})",
                     cuda.index,
-                    gibibytes(*memory),
+                    HumanBytes(*memory),
                     ptx::origin(),
                 )
             }
@@ -174,12 +175,6 @@ fn threads() -> String {
     }
 }
 
-/// A size as people read it.
-pub fn gibibytes(bytes: u64) -> String {
-    const GIBIBYTE: f64 = (1u64 << 30) as f64;
-    format!("{:.1} GiB", bytes as f64 / GIBIBYTE)
-}
-
 /// Adds to an error of a device without enough memory which batch would do; `arena_len` tells the
 /// values that a batch needs.
 pub fn with_batch_advice(
@@ -197,8 +192,8 @@ pub fn with_batch_advice(
     error.context(format!(
         "the device's memory does not suffice for batches of {batch} ({} more are needed, {} are \
          free); {advice}",
-        gibibytes(needed),
-        gibibytes(free)
+        HumanBytes(needed),
+        HumanBytes(free)
     ))
 }
 
@@ -261,7 +256,7 @@ mod tests {
             with_batch_advice(out_of_memory(1 << 31, 100_000), 1000, arena)
         );
         assert!(
-            told.contains("--batch 215") && told.contains("2.0 GiB"),
+            told.contains("--batch 215") && told.contains("2.00 GiB"),
             "{told}"
         );
         let told = format!("{:#}", with_batch_advice(out_of_memory(9, 100), 8, arena));

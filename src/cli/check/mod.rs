@@ -42,8 +42,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
     /// Leave the paper's shapes out on a GPU, such as under compute-sanitizer
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = false,
-          default_missing_value = "true", action = clap::ArgAction::Set)]
+    #[arg(long)]
     small: bool,
     /// Where all results go as JSON
     #[arg(long, value_name = "FILE")]
