@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Outcome, outcome, program, write_maps};
-use emulated_cuda::with_emulated_cuda;
+use emulated_cuda::{with_emulated_cublas, with_emulated_cuda};
 use safetensors::SafeTensors;
 
 /// A network that trains in no time on the emulator.
@@ -241,6 +241,72 @@ fn without_a_driver_cuda_is_refused_and_auto_takes_the_cpu() {
     assert!(
         auto.stdout.contains("(auto: no CUDA driver is installed)"),
         "{auto:?}"
+    );
+}
+
+#[test]
+fn dense_layers_by_cublas_train_as_our_own_kernels_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let run = |dense: &str, out: &str| {
+        let mut command = train(folder, "cuda", out);
+        outcome(with_emulated_cublas(command.args(["--dense", dense])))
+    };
+    for (dense, out) in [("own", "own"), ("cublas", "cublas"), ("cublas", "again")] {
+        let trained = run(dense, out);
+        assert_eq!(trained.status, Some(0), "{trained:?}");
+        assert_eq!(
+            trained.stdout.contains("kernels v2 and cuBLAS"),
+            dense == "cublas"
+        );
+    }
+    let states = ["own", "cublas", "again"].map(|out| state(&folder.join(out)));
+    assert!(states[1] == states[2]);
+    assert!(states[0] != states[1], "the products were not by cuBLAS");
+    for ((name, own), (_, blas)) in states[0].iter().zip(&states[1]) {
+        let values = |bytes: &[u8]| -> Vec<f32> {
+            let values = bytes.chunks_exact(4);
+            values
+                .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+                .collect()
+        };
+        let (own, blas) = (values(own), values(blas));
+        let scale = own.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        for (a, b) in own.iter().zip(&blas) {
+            assert!((a - b).abs() <= 2e-3 * scale, "{name}: {a} and {b}");
+        }
+    }
+    let mut check = program(folder);
+    words(
+        &mut check,
+        "check --device cuda --small --cases 3 --only dense",
+    );
+    let checked = outcome(with_emulated_cublas(&mut check));
+    assert_eq!(checked.status, Some(0), "{checked:?}");
+    assert!(
+        checked.stdout.contains("dense_forward by cuBLAS"),
+        "{checked:?}"
+    );
+}
+
+#[test]
+fn cublas_that_is_not_there_is_refused_in_plain_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let absent = on(
+        &mut bench(folder.path(), "cuda", &format!("{TINY} --dense cublas")),
+        "",
+    );
+    if absent.status == Some(0) {
+        println!("skipped: this machine has cuBLAS");
+        return;
+    }
+    assert!(absent.stderr.contains("no cuBLAS to use"), "{absent:?}");
+    let emulated = format!("{TINY} --dense cublas");
+    let emulated = outcome(&mut bench(folder.path(), "emulator", &emulated));
+    assert_eq!(emulated.status, Some(1), "{emulated:?}");
+    assert!(
+        emulated.stderr.contains("no cuBLAS to use: emulator"),
+        "{emulated:?}"
     );
 }
 
