@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
+import torch._functorch.config
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,9 +27,12 @@ from networks import Architecture, Discriminator, Generator, lay_out
 LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
-def adam(network: nn.Module, implementation: str = "fused") -> torch.optim.Adam:
+def adam(
+    network: nn.Module, implementation: str = "fused", capturable: bool = False
+) -> torch.optim.Adam:
     """Adam with the paper's constants (PyTorch's place of epsilon). See README.md on `fused`."""
     choice = {"fused": implementation == "fused", "foreach": implementation == "foreach"}
+    choice["capturable"] = capturable
     return torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999), eps=1e-8, **choice)
 
 
@@ -40,12 +44,20 @@ class SimultaneousStep:
     cannot be one: the losses weight samples differently, and batch norm mixes samples.
     """
 
-    def __init__(self, generator: Generator, discriminator: Discriminator, optimiser: str) -> None:
-        self.g, self.d = generator, discriminator
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        optimiser: str,
+        mode: str = "eager",
+    ) -> None:
+        compiled = mode == "compile"
+        self.g = torch.compile(generator) if compiled else generator
+        self.d = torch.compile(discriminator) if compiled else discriminator
         self.g_parameters = list(generator.parameters())
         self.d_parameters = list(discriminator.parameters())
-        self.g_adam = adam(generator, optimiser)
-        self.d_adam = adam(discriminator, optimiser)
+        self.g_adam = adam(generator, optimiser, mode == "graphs")
+        self.d_adam = adam(discriminator, optimiser, mode == "graphs")
 
     def forward(self, real: Tensor, z: Tensor) -> dict[str, Tensor]:
         """Losses and logits of real maps [N, C, S, S] and latent vectors [N, latent]."""
@@ -96,42 +108,77 @@ def times_of(
 
 def precision(args: argparse.Namespace) -> AbstractContextManager:
     """Autocast for bf16: f32 weights and statistics, bf16 planes. Nothing for f32."""
-    return torch.autocast(args.device, dtype=torch.bfloat16, enabled=args.dtype == "bf16")
+    return torch.autocast(
+        args.device,
+        dtype=torch.bfloat16,
+        enabled=args.dtype == "bf16",
+        # A graph would replay on weights that were converted when it was captured.
+        cache_enabled=args.mode != "graphs",
+    )
+
+
+def as_graph(work: Callable[[], None]) -> Callable[[], None]:
+    """`work` captured as one CUDA graph, behind a few calls that let it allocate and tune."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(4):
+            work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
 
 
 def training_step(args: argparse.Namespace, architecture: Architecture) -> Callable[[], None]:
-    """A step on one resident batch of normal noise, with a fresh latent batch each time."""
+    """A step on one batch of normal noise, with a fresh latent batch each time.
+
+    A GPU gets the batch from page-locked memory in each step, as it does from `cosmogan`.
+    """
     device, layout = torch.device(args.device), LAYOUTS[args.layout]
     generator = Generator(architecture).to(device)
     discriminator = Discriminator(architecture).to(device)
     lay_out(generator, layout)
     lay_out(discriminator, layout)
-    step = SimultaneousStep(generator, discriminator, args.adam)
+    step = SimultaneousStep(generator, discriminator, args.adam, args.mode)
     side = architecture.map_size
     real = torch.randn(args.batch, architecture.channels, side, side, device=device)
     real = real.to(memory_format=layout)
+    host = real.cpu().pin_memory() if device.type == "cuda" else None
 
     def work() -> None:
+        if host is not None:
+            real.copy_(host, non_blocking=True)
         z = torch.randn(args.batch, architecture.latent, device=device)
         with precision(args):
             passed = step.forward(real, z)
         step.backward(passed)
         step.update()
 
-    return work
+    return as_graph(work) if args.mode == "graphs" else work
 
 
 def generation(args: argparse.Namespace, architecture: Architecture) -> Callable[[], None]:
-    """One batch of maps from fresh latent vectors, with running statistics, no graph kept."""
+    """One batch of maps from fresh latent vectors, with running statistics, no tape kept.
+
+    A GPU's maps are copied to page-locked memory, as those of `cosmogan` are.
+    """
     device = torch.device(args.device)
     generator = Generator(architecture).to(device).eval()
     lay_out(generator, LAYOUTS[args.layout])
+    run = torch.compile(generator) if args.mode == "compile" else generator
+    side = architecture.map_size
+    shape = (args.batch, architecture.channels, side, side)
+    host = torch.empty(shape).pin_memory() if device.type == "cuda" else None
 
     def work() -> None:
-        with torch.inference_mode(), precision(args):
-            generator(torch.randn(args.batch, architecture.latent, device=device))
+        with torch.no_grad(), precision(args):
+            maps = run(torch.randn(args.batch, architecture.latent, device=device))
+        if host is not None:
+            host.copy_(maps.float(), non_blocking=True)
 
-    return work
+    return as_graph(work) if args.mode == "graphs" else work
 
 
 def architecture_of(args: argparse.Namespace) -> Architecture:
@@ -154,6 +201,10 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     """Runs the asked-for work and reports medians, the spread and the setting."""
     torch.set_num_threads(args.threads)
     torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = args.tf32
+    torch.backends.cuda.matmul.allow_tf32 = args.tf32
+    # The step walks one compiled graph twice, whose buffers the first walk may not reuse.
+    torch._functorch.config.donated_buffer = False
     torch.manual_seed(1)
     device, architecture = torch.device(args.device), architecture_of(args)
     training = args.what == "step"
@@ -172,7 +223,7 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "architecture": vars(architecture),
-        "cudnn_tf32": args.device == "cuda" and torch.backends.cudnn.allow_tf32,
+        "gpu": torch.cuda.get_device_name(device) if args.device == "cuda" else None,
     }
 
 
@@ -188,6 +239,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=int, default=2, help="untimed repetitions before them")
     parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument(
+        "--mode",
+        choices=["eager", "compile", "graphs"],
+        default="eager",
+        help="as written, through torch.compile, or captured as one CUDA graph",
+    )
+    parser.add_argument(
+        "--tf32", action="store_true", help="let a GPU round f32 factors to TF32's 10 bits"
+    )
     parser.add_argument("--adam", choices=["fused", "foreach", "loop"], default="fused")
     parser.add_argument("--layers", type=int, help="strided layers (4; fewer below 64 pixels)")
     parser.add_argument("--latent", type=int, default=64)
@@ -201,6 +261,8 @@ def parse() -> argparse.Namespace:
         architecture_of(args)
     except ValueError as error:
         parser.error(str(error))
+    if args.mode == "graphs" and args.device != "cuda":
+        parser.error("--mode graphs needs --device cuda")
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: PyTorch finds no CUDA device here")
     return args

@@ -17,7 +17,7 @@ use cosmogan::model::cost::{StepShape, step_flop};
 use cosmogan::model::{Architecture, WhichNetwork, generator, initial_parameters, initial_running};
 use cosmogan::rng::{Philox, Stream};
 use cosmogan::train::{
-    Config, KernelVersion, LoadedGenerator, Trainer, UpdateOrder, Weights, arena_len,
+    Config, DenseKernels, KernelVersion, LoadedGenerator, Trainer, UpdateOrder, Weights, arena_len,
     generator_arena_len, latents,
 };
 
@@ -77,7 +77,9 @@ impl BenchArgs {
         let mut config = Config::of_preset(preset, self.base.convention);
         self.network.apply(&mut config.architecture);
         config.run.batch = self.batch.unwrap_or(config.run.batch);
-        (config.run.device, config.run.kernels) = (self.device.device, self.device.kernels);
+        config.run.device = self.device.device;
+        config.run.kernels = self.device.kernels;
+        config.run.dense = self.device.dense;
         config.validate()?;
         Ok(BenchPlan {
             what: self.what,
@@ -98,7 +100,7 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
         plan.config.run.batch,
     );
     let run = &plan.config.run;
-    let device = Selected::new(run.device, run.kernels)?;
+    let device = Selected::new(run.device, run.kernels, run.dense)?;
     say(&format!(
         "{}: {size}x{size} maps, {base} base filters, batch {batch}, f32, {}",
         match plan.what {
@@ -160,6 +162,8 @@ struct Report<'a> {
     /// Generation of the GPU's convolution kernels.
     #[serde(skip_serializing_if = "Option::is_none")]
     kernels: Option<KernelVersion>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dense: Option<DenseKernels>,
     precision: &'static str,
     threads: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,6 +197,7 @@ fn report<'a>(plan: &'a BenchPlan, device: &Selected, all_s: Vec<f64>, flop: u64
         batch,
         device: device.name(),
         kernels: (!device.is_cpu()).then_some(plan.config.run.kernels),
+        dense: (!device.is_cpu()).then_some(plan.config.run.dense),
         precision: "f32",
         threads: rayon::current_num_threads(),
         step_s: step.then_some(median_s),

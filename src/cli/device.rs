@@ -5,16 +5,18 @@ use std::error::Error;
 use std::io;
 
 use anyhow::Result;
+use indicatif::HumanBytes;
 
 use cosmogan::backend::gpu::driver::{DeviceInfo, Driver, DriverError};
 use cosmogan::backend::gpu::{Cuda, Emulated, EmulatedOptions, Gpu, ptx};
 use cosmogan::backend::{Backend, BackendError, Cpu};
-use cosmogan::train::{DeviceChoice, KernelVersion, RunError};
+use cosmogan::train::{DenseKernels, DeviceChoice, KernelVersion, RunError};
 
 /// A device that serves.
 pub struct Selected {
     engine: Engine,
     kernels: KernelVersion,
+    dense: DenseKernels,
     why: String,
 }
 
@@ -48,20 +50,27 @@ impl Selected {
     ///
     /// # Errors
     /// A device that was asked for by name and cannot be used.
-    pub fn new(choice: DeviceChoice, kernels: KernelVersion) -> Result<Self, DriverError> {
+    pub fn new(
+        choice: DeviceChoice,
+        kernels: KernelVersion,
+        dense: DenseKernels,
+    ) -> Result<Self, DriverError> {
         let asked = || "as asked".to_owned();
         let (engine, why) = match choice {
             DeviceChoice::Cpu => (Engine::Cpu, asked()),
             DeviceChoice::Emulator => (Engine::Emulator, asked()),
-            DeviceChoice::Cuda(index) => (Engine::Cuda(open(index, kernels)?), asked()),
-            DeviceChoice::Auto => match open(0, kernels) {
+            DeviceChoice::Cuda(index) => (Engine::Cuda(open(index, kernels, dense)?), asked()),
+            DeviceChoice::Auto => match open(0, kernels, dense) {
                 Ok(cuda) => (Engine::Cuda(cuda), "auto: it is usable".to_owned()),
+                // Asked for by name.
+                Err(error @ DriverError::NoBlas { .. }) => return Err(error),
                 Err(error) => (Engine::Cpu, format!("auto: {}", in_short(&error))),
             },
         };
         Ok(Self {
             engine,
             kernels,
+            dense,
             why,
         })
     }
@@ -69,7 +78,10 @@ impl Selected {
     /// The device and why it was chosen, for the first line of output.
     pub fn describe(&self) -> String {
         let Self { engine, why, .. } = self;
-        let version = version_name(self.kernels);
+        let mut version = version_name(self.kernels).to_owned();
+        if self.dense == DenseKernels::Cublas {
+            version.push_str(" and cuBLAS");
+        }
         match engine {
             Engine::Cpu => format!("CPU, {} ({why})", threads()),
             Engine::Emulator => format!(
@@ -88,7 +100,7 @@ impl Selected {
                     "cuda:{}, {name}, compute capability {major}.{minor}, {}, kernels {version}, {} \
                      ({why})",
                     cuda.index,
-                    gibibytes(*memory),
+                    HumanBytes(*memory),
                     ptx::origin(),
                 )
             }
@@ -114,28 +126,41 @@ impl Selected {
     /// # Errors
     /// What goes wrong, the device included.
     pub fn run<W: Work>(&self, work: W) -> Result<W::Output> {
-        let kernels = self.kernels;
+        let (kernels, dense) = (self.kernels, self.dense);
         match &self.engine {
             Engine::Cpu => work.on(|| Ok(Cpu::<f32>::new())),
             Engine::Emulator => work.on(|| {
                 let driver = Emulated::new(EmulatedOptions::default());
-                Ok(Gpu::new(driver, ptx::committed(), kernels)?)
+                let gpu = Gpu::new(driver, ptx::committed(), kernels)?;
+                Ok(gpu.with_dense(dense)?)
             }),
             Engine::Cuda(cuda) => work.on(|| match cuda.opened.take() {
                 Some(gpu) => Ok(gpu),
-                None => Ok(Gpu::new(Cuda::open(cuda.index)?, ptx::best(), kernels)?),
+                None => Ok(on_cuda(Cuda::open(cuda.index)?, kernels, dense)?),
             }),
         }
     }
 }
 
-fn open(index: usize, kernels: KernelVersion) -> Result<Box<OpenCuda>, DriverError> {
+fn on_cuda(
+    driver: Cuda,
+    kernels: KernelVersion,
+    dense: DenseKernels,
+) -> Result<Gpu<Cuda>, DriverError> {
+    Gpu::new(driver, ptx::best(), kernels)?.with_dense(dense)
+}
+
+fn open(
+    index: usize,
+    kernels: KernelVersion,
+    dense: DenseKernels,
+) -> Result<Box<OpenCuda>, DriverError> {
     let driver = Cuda::open(index)?;
     let info = driver.info().clone();
     Ok(Box::new(OpenCuda {
         index,
         info,
-        opened: Cell::new(Some(Gpu::new(driver, ptx::best(), kernels)?)),
+        opened: Cell::new(Some(on_cuda(driver, kernels, dense)?)),
     }))
 }
 
@@ -174,12 +199,6 @@ fn threads() -> String {
     }
 }
 
-/// A size as people read it.
-pub fn gibibytes(bytes: u64) -> String {
-    const GIBIBYTE: f64 = (1u64 << 30) as f64;
-    format!("{:.1} GiB", bytes as f64 / GIBIBYTE)
-}
-
 /// Adds to an error of a device without enough memory which batch would do; `arena_len` tells the
 /// values that a batch needs.
 pub fn with_batch_advice(
@@ -197,8 +216,8 @@ pub fn with_batch_advice(
     error.context(format!(
         "the device's memory does not suffice for batches of {batch} ({} more are needed, {} are \
          free); {advice}",
-        gibibytes(needed),
-        gibibytes(free)
+        HumanBytes(needed),
+        HumanBytes(free)
     ))
 }
 
@@ -261,7 +280,7 @@ mod tests {
             with_batch_advice(out_of_memory(1 << 31, 100_000), 1000, arena)
         );
         assert!(
-            told.contains("--batch 215") && told.contains("2.0 GiB"),
+            told.contains("--batch 215") && told.contains("2.00 GiB"),
             "{told}"
         );
         let told = format!("{:#}", with_batch_advice(out_of_memory(9, 100), 8, arena));
@@ -277,7 +296,8 @@ mod tests {
 
     #[test]
     fn the_cpu_serves_as_asked() {
-        let selected = Selected::new(DeviceChoice::Cpu, KernelVersion::V2).unwrap();
+        let selected =
+            Selected::new(DeviceChoice::Cpu, KernelVersion::V2, DenseKernels::Own).unwrap();
         assert!(selected.describe().starts_with("CPU, "));
         assert!(selected.describe().ends_with("(as asked)"));
     }

@@ -11,7 +11,7 @@ use ndarray::Array2;
 use ndarray_npy::ReadNpyExt;
 use serde_json::{Value, json};
 
-use super::device::{Selected, Work, with_batch_advice};
+use super::device::{Work, with_batch_advice};
 use super::options::{DeviceArgs, PictureArgs};
 use super::parse::{MapFormat, map_format, map_path};
 use super::progress::CountBar;
@@ -140,7 +140,7 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
     let transform = transform_of(&description)?;
     let weights = plan.checkpoint.generator_ema()?;
     let batch = plan.batch.min(count);
-    let device = Selected::new(plan.device.device, plan.device.kernels)?;
+    let device = plan.device.select()?;
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
     say(&format!(
         "{count} maps of {side}x{side} pixels from the averaged generator of step {}, on {}",

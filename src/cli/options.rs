@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::device::Selected;
 use super::parse::{fractions, named, schedule};
+use cosmogan::backend::gpu::driver::DriverError;
 use cosmogan::model::{Architecture, DenseNorm, Initialisation, PadLow, Preset};
 use cosmogan::report::PictureStyle;
 use cosmogan::train::{
-    Config, Convention, DataConfig, DeviceChoice, EpsilonForm, FlipUnit, KernelVersion,
-    OnDivergence, Precision, RunConfig, Schedule, StepConfig, TransformChoice, UpdateOrder,
-    resolve,
+    Config, Convention, DataConfig, DenseKernels, DeviceChoice, EpsilonForm, FlipUnit,
+    KernelVersion, OnDivergence, Precision, RunConfig, Schedule, StepConfig, TransformChoice,
+    UpdateOrder, resolve,
 };
 
 /// Puts a value that was given into its field.
@@ -264,6 +266,10 @@ pub struct RunArgs {
     /// Convolution kernels of a GPU: v1 are plain and slow, v2 use shared memory [default: v2]
     #[arg(long, value_name = "VERSION", value_parser = named::<KernelVersion>(&["v1", "v2"]))]
     pub kernels: Option<KernelVersion>,
+    /// Matrix products of dense layers on a GPU: own kernels, or NVIDIA's cuBLAS where it is installed
+    /// [default: own]
+    #[arg(long, value_name = "NAME", value_parser = named::<DenseKernels>(&["own", "cublas"]))]
+    pub dense: Option<DenseKernels>,
     /// Number format of activations
     #[arg(long, value_name = "NAME", value_parser = named::<Precision>(&["f32"]))]
     pub precision: Option<Precision>,
@@ -319,6 +325,20 @@ pub struct DeviceArgs {
     #[arg(long, value_name = "VERSION", default_value = "v2",
           value_parser = named::<KernelVersion>(&["v1", "v2"]))]
     pub kernels: KernelVersion,
+    /// Matrix products of dense layers on a GPU: own kernels, or NVIDIA's cuBLAS where it is installed
+    #[arg(long, value_name = "NAME", default_value = "own",
+          value_parser = named::<DenseKernels>(&["own", "cublas"]))]
+    pub dense: DenseKernels,
+}
+
+impl DeviceArgs {
+    /// The device that these mean.
+    ///
+    /// # Errors
+    /// One that was asked for by name and cannot be used.
+    pub fn select(&self) -> Result<Selected, DriverError> {
+        Selected::new(self.device, self.kernels, self.dense)
+    }
 }
 
 /// How maps are drawn, for commands without a configuration.
@@ -341,6 +361,7 @@ impl RunArgs {
         set(&mut run.seed, &self.seed);
         set(&mut run.device, &self.device);
         set(&mut run.kernels, &self.kernels);
+        set(&mut run.dense, &self.dense);
         set(&mut run.precision, &self.precision);
         set(&mut run.log_every, &self.log_every);
         set(&mut run.sample_every, &self.sample_every);

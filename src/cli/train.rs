@@ -106,7 +106,7 @@ impl TrainArgs {
 /// Runs the command.
 pub fn run(arguments: &TrainArgs) -> Result<()> {
     let TrainPlan { config, start } = arguments.plan()?;
-    let device = Selected::new(config.run.device, config.run.kernels)?;
+    let device = Selected::new(config.run.device, config.run.kernels, config.run.dense)?;
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
     let making = CountBar::new("making synthetic maps");
     let checking = CountBar::new("checking maps");

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Convention, DeviceChoice, Schedule, StepConfig};
-use crate::backend::gpu::ops::KernelVersion;
+use crate::backend::gpu::ops::{DenseKernels, KernelVersion};
 use crate::model::{Architecture, ArchitectureError, Preset};
 use crate::report::PictureStyle;
 
@@ -46,6 +46,9 @@ pub struct RunConfig {
     /// Generation of the convolution kernels, where a GPU or the emulator computes.
     #[serde(default)]
     pub kernels: KernelVersion,
+    /// What multiplies the matrices of dense layers there.
+    #[serde(default)]
+    pub dense: DenseKernels,
     pub precision: Precision,
     /// Steps from one metrics line to the next.
     pub log_every: u64,
@@ -223,6 +226,7 @@ impl Config {
                 epochs,
                 device: DeviceChoice::Auto,
                 kernels: KernelVersion::default(),
+                dense: DenseKernels::default(),
                 precision: Precision::F32,
                 log_every: 10,
                 sample_every: if demo { 1000 } else { cadence },

@@ -32,7 +32,7 @@ mod watch;
 #[cfg(test)]
 mod watch_tests;
 
-pub use crate::backend::gpu::ops::KernelVersion;
+pub use crate::backend::gpu::ops::{DenseKernels, KernelVersion};
 pub use crate::backend::{AdamConfig, EpsilonForm, FlipUnit, LabelFlip};
 pub use config::{
     Config, ConfigError, DataConfig, OnDivergence, Precision, RunConfig, TransformChoice,

@@ -10,11 +10,12 @@ use crate::model::Preset;
 
 /// Fields that may differ when a run is resumed: none of them changes what a step computes, save
 /// the device and its kernels, whose arithmetic may differ in the last bits.
-const FREE_ON_RESUME: [&str; 15] = [
+const FREE_ON_RESUME: [&str; 16] = [
     "run.steps",
     "run.epochs",
     "run.device",
     "run.kernels",
+    "run.dense",
     "run.log_every",
     "run.sample_every",
     "run.picture_style",

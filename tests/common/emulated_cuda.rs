@@ -1,5 +1,7 @@
 //! The emulated `libcuda.so` (tests/emulated_cuda) in a folder for the loader's path.
 
+#![allow(dead_code)] // Each test binary uses its own part.
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -17,14 +19,30 @@ pub fn with_emulated_cuda<'a>(command: &'a mut Command, pretence: &str) -> &'a m
         .env("COSMOGAN_EMULATED_CUDA", pretence)
 }
 
+/// The same, where cuBLAS is installed besides.
+pub fn with_emulated_cublas(command: &mut Command) -> &mut Command {
+    // One file by two names is loaded once: both libraries are of one device.
+    let folder = folder();
+    let library = folder.join("cublas");
+    std::fs::create_dir_all(&library).unwrap();
+    for name in ["cuda", "cublas"] {
+        let link = library.join(file_name(name));
+        let _ = std::os::unix::fs::symlink(folder.join(file_name("cuda")), link);
+    }
+    command.env(LOADER_PATH, library)
+}
+
+fn file_name(library: &str) -> String {
+    let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    format!("{prefix}{library}{suffix}")
+}
+
 /// Where it lies as `libcuda.so`.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-        let copy = folder.path().join(format!("{prefix}cuda{suffix}"));
-        std::fs::copy(built(), copy).unwrap();
+        std::fs::copy(built(), folder.path().join(file_name("cuda"))).unwrap();
         folder
     });
     folder.path()
@@ -49,6 +67,5 @@ fn built() -> PathBuf {
         status.success(),
         "the emulated driver cannot be built: {status}"
     );
-    let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    profile.join(format!("examples/{prefix}emulated_cuda{suffix}"))
+    profile.join("examples").join(file_name("emulated_cuda"))
 }

@@ -11,6 +11,19 @@
 // The functions are CUDA's own, and what they may be given is documented there.
 #![allow(clippy::missing_safety_doc, clippy::too_many_arguments)]
 
+/// Each function of the driver: its name and arguments as CUDA has them, and its body. The arguments
+/// are what CUDA asks of its callers; bodies may use them as CUDA may.
+macro_rules! driver {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) in $scope:ident |$state:pat_param| $body:block)*) => {$(
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name($($argument: $type),*) -> Status {
+            // SAFETY: CUDA's callers keep to CUDA's rules.
+            $scope(|$state| unsafe { $body })
+        }
+    )*};
+}
+
+mod blas;
 mod state;
 
 use std::cell::Cell;
@@ -52,18 +65,6 @@ unsafe fn set<T>(to: *mut T, value: T) -> Result<(), Status> {
     // SAFETY: see above.
     unsafe { to.write(value) };
     Ok(())
-}
-
-/// Each function of the driver: its name and arguments as CUDA has them, and its body. The arguments
-/// are what CUDA asks of its callers; bodies may use them as CUDA may.
-macro_rules! driver {
-    ($(fn $name:ident($($argument:ident: $type:ty),*) in $scope:ident |$state:pat_param| $body:block)*) => {$(
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name($($argument: $type),*) -> Status {
-            // SAFETY: CUDA's callers keep to CUDA's rules.
-            $scope(|$state| unsafe { $body })
-        }
-    )*};
 }
 
 driver! {

@@ -5,6 +5,8 @@ use std::io::Write;
 
 use cosmogan::emulator::{Argument, Buffer, Device, Launch, Module, Profile};
 
+use super::blas::{Product, Settings};
+
 /// CUDA's results, by number.
 pub type Status = u32;
 pub const INVALID_VALUE: Status = 1;
@@ -89,6 +91,7 @@ pub enum Work {
         bytes: usize,
     },
     Graph(usize),
+    Product(Product),
 }
 
 pub struct State {
@@ -108,6 +111,7 @@ pub struct State {
     /// How much work came before each event.
     pub events: HashMap<usize, usize>,
     pub next: usize,
+    pub blas: Settings,
     /// What a kernel did wrong: the context is lost.
     pub lost: Option<Status>,
 }
@@ -135,6 +139,7 @@ impl State {
             done: 0,
             events: HashMap::new(),
             next: 0,
+            blas: Settings::default(),
             lost: None,
         }
     }
@@ -231,6 +236,7 @@ impl State {
                 block[to - start..][..bytes].copy_from_slice(&copied);
                 Ok(())
             }
+            Work::Product(product) => product.run(self),
             Work::Graph(graph) => {
                 let work = self.graphs[*graph].clone();
                 work.iter().try_for_each(|work| self.execute(work))

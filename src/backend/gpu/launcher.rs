@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use bytemuck::Pod;
 
-use super::driver::{Allocation, Driver, DriverError, Geometry, KernelHandle, Pointer};
+use super::driver::{Allocation, Driver, DriverError, Gemm, Geometry, KernelHandle, Pointer};
 use super::ops;
 use super::ptx::{self, PtxModule};
 
@@ -20,6 +20,7 @@ pub struct Launcher<D> {
     /// The most bytes that an operation asked for.
     wanted: usize,
     measuring: bool,
+    by_vendor: bool,
     error: Option<DriverError>,
 }
 
@@ -42,6 +43,7 @@ impl<D: Driver> Launcher<D> {
             workspace: None,
             wanted: 0,
             measuring: false,
+            by_vendor: false,
             error: None,
         })
     }
@@ -60,6 +62,30 @@ impl<D: Driver> Launcher<D> {
                 let parameters = bytemuck::bytes_of(parameters);
                 self.driver.launch(handle, geometry, parameters)
             });
+        self.keep(result);
+    }
+
+    /// From now on dense layers are multiplied by the vendor's library.
+    ///
+    /// # Errors
+    /// The driver has none, or it is not installed.
+    pub fn multiply_by_vendor(&mut self) -> Result<(), DriverError> {
+        self.driver.open_gemm()?;
+        self.by_vendor = true;
+        Ok(())
+    }
+
+    /// Whether dense layers are multiplied by the vendor's library.
+    pub fn multiplies_by_vendor(&self) -> bool {
+        self.by_vendor
+    }
+
+    /// Adds a product by the vendor's library to the stream.
+    pub fn gemm(&mut self, call: &Gemm) {
+        if self.measuring || self.error.is_some() {
+            return;
+        }
+        let result = self.driver.gemm(call);
         self.keep(result);
     }
 

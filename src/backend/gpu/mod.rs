@@ -20,9 +20,9 @@ pub use emulated::{Call, Emulated, EmulatedOptions};
 
 use driver::{Allocation, Driver, DriverError, Graph, Pointer};
 use launcher::Launcher;
-use ops::KernelVersion;
 use ops::crop::CropDescriptor;
 use ops::step::{AdamCall, StepValues, TargetsCall};
+use ops::{DenseKernels, KernelVersion};
 use ptx::PtxModule;
 use transfer::{Posts, Uploads};
 
@@ -109,6 +109,17 @@ impl<D: Driver> Gpu<D> {
             held: None,
             adam: [None; 2],
         })
+    }
+
+    /// From now on dense layers are multiplied as `dense` says.
+    ///
+    /// # Errors
+    /// The driver has no library for it, or it is not installed.
+    pub fn with_dense(mut self, dense: DenseKernels) -> Result<Self, DriverError> {
+        if dense == DenseKernels::Cublas {
+            self.launcher.multiply_by_vendor()?;
+        }
+        Ok(self)
     }
 
     /// What the work is done by.

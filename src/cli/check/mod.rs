@@ -41,6 +41,9 @@ pub struct CheckArgs {
     /// Only operations whose names contain this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
+    /// Leave the paper's shapes out on a GPU, such as under compute-sanitizer
+    #[arg(long)]
+    small: bool,
     /// Where all results go as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -66,8 +69,11 @@ struct Findings {
 pub fn run(arguments: &CheckArgs) -> Result<()> {
     let cuda = |index| {
         let open = move || Cuda::open(index);
-        let sizes = [Size::Small, Size::Paper];
-        examine(arguments, &open, ptx::best(), &sizes, 8)
+        let sizes: &[Size] = match arguments.small {
+            true => &[Size::Small],
+            false => &[Size::Small, Size::Paper],
+        };
+        examine(arguments, &open, ptx::best(), sizes, 8)
     };
     let emulator = || {
         let options = EmulatedOptions {
@@ -115,7 +121,19 @@ fn examine<D: Driver>(
         "checking {name}, compute capability {major}.{minor}, {ptx}, against f64 on the CPU"
     ));
     let cases = arguments.cases.unwrap_or(default_cases);
-    let kernels = check_kernels(&mut launcher, arguments, sizes, cases);
+    let mut kernels = check_kernels(&mut launcher, arguments, sizes, cases, &|_| true);
+    match launcher.multiply_by_vendor() {
+        Ok(()) => {
+            let dense = |name: &str| name.starts_with("dense_") && !name.contains("single");
+            let mut by_vendor = check_kernels(&mut launcher, arguments, sizes, cases, &dense);
+            for outcome in &mut by_vendor {
+                outcome.operation.push_str(" by cuBLAS");
+            }
+            kernels.extend(by_vendor);
+        }
+        Err(_) if launcher.driver.finds_faults() => {}
+        Err(error) => say(&error.to_string()),
+    }
     drop(launcher);
     for line in table(&kernels) {
         say(&line);
@@ -166,11 +184,12 @@ fn check_kernels<D: Driver>(
     arguments: &CheckArgs,
     sizes: &[Size],
     cases: u64,
+    concerns: &dyn Fn(&str) -> bool,
 ) -> Vec<Outcome> {
     let checks = check::all::<D>();
     let checks: Vec<_> = checks
         .iter()
-        .filter(|check| check.name().contains(&arguments.only))
+        .filter(|check| check.name().contains(&arguments.only) && concerns(&check.name()))
         .collect();
     let seeds = arguments.seed..arguments.seed.saturating_add(cases);
     let total = checks.len() * sizes.len() * cases as usize;

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::strided::sum_partials;
 use super::{activation_code, aligned, line, small};
 use crate::backend::Accumulate;
-use crate::backend::gpu::driver::{Driver, Geometry, Pointer};
+use crate::backend::gpu::driver::{Driver, Gemm, Geometry, Pointer};
 use crate::backend::gpu::launcher::Launcher;
 use crate::model::Activation;
 
@@ -208,6 +208,10 @@ impl Product {
     const BLOCKS: usize = 512;
 
     fn launch<D: Driver>(&self, l: &mut Launcher<D>, c: Pointer, end: End) {
+        if l.multiplies_by_vendor() {
+            self.by_vendor(l, c, end);
+            return;
+        }
         let [m, n, k] = self.sizes;
         let [rows, columns] = [m, n].map(|size| size.div_ceil(Self::TILE));
         let part = k
@@ -249,6 +253,33 @@ impl Product {
         l.launch(self.kernel, geometry, &params);
         if let Some(partial) = partial {
             merge(l, partial, parts, [m * n, n], c, end);
+        }
+    }
+}
+
+impl Product {
+    /// The product by the vendor's library, then what is to become of it.
+    fn by_vendor<D: Driver>(&self, l: &mut Launcher<D>, c: Pointer, end: End) {
+        let [m, n, k] = self.sizes;
+        let (to, beta) = match end {
+            End::Stored(Accumulate::First) => (c, 0.0),
+            End::Stored(Accumulate::Later) => (c, 1.0),
+            End::Activated(..) => (l.workspace(4 * m * n), 0.0),
+        };
+        l.gemm(&Gemm {
+            transpose_a: self.kernel == "dense_weight_gradient",
+            transpose_b: self.kernel == "dense_input_gradient",
+            m,
+            n,
+            k,
+            alpha: 1.0,
+            beta,
+            a: self.a.0,
+            b: self.b.0,
+            c: to,
+        });
+        if matches!(end, End::Activated(..)) {
+            merge(l, to, 1, [m * n, n], c, end);
         }
     }
 }

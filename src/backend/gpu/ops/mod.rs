@@ -28,6 +28,16 @@ pub const KERNELS: &[&[&str]] = &[
     strided::KERNELS,
 ];
 
+/// What multiplies the matrices of dense layers with more than one output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DenseKernels {
+    #[default]
+    Own,
+    /// The vendor's library, where it is installed.
+    Cublas,
+}
+
 /// Which generation of the convolution kernels is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
