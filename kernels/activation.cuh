@@ -18,3 +18,18 @@ __device__ __forceinline__ float activate(int activation, float x)
         return x;
     }
 }
+
+// The derivative, from the output y.
+__device__ __forceinline__ float slope(int activation, float y)
+{
+    switch (activation) {
+    case RELU:
+        return y > 0.0f ? 1.0f : 0.0f;
+    case LEAKY_RELU:
+        return y > 0.0f ? 1.0f : 0.2f;
+    case TANH:
+        return 1.0f - y * y;
+    default:
+        return 1.0f;
+    }
+}

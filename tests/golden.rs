@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use cosmogan::backend::cpu::scalar::Scalar;
+use cosmogan::backend::gpu::ops::KernelVersion;
+use cosmogan::backend::gpu::{Emulated, EmulatedOptions, Gpu};
 use cosmogan::backend::{
     AdamConfig, Backend, Cpu, EpsilonForm, FlipUnit, LabelFlip, StepScalars, View,
 };
@@ -138,24 +140,69 @@ fn letter(player: Player) -> &'static str {
     }
 }
 
-struct Run<T> {
+/// A backend whose values the comparison sets and reads.
+trait Judged: Backend {
+    /// Without an arena.
+    fn empty() -> Self;
+    fn set(&mut self, view: View, values: &[f64]);
+    fn get(&mut self, view: View) -> Vec<f64>;
+}
+
+impl<T: Scalar> Judged for Cpu<T> {
+    fn empty() -> Self {
+        Self::new()
+    }
+
+    fn set(&mut self, view: View, values: &[f64]) {
+        let to = self.values_mut(view);
+        assert_eq!(to.len(), values.len());
+        to.iter_mut()
+            .zip(values)
+            .for_each(|(to, &v)| *to = T::of(v));
+    }
+
+    fn get(&mut self, view: View) -> Vec<f64> {
+        self.values(view).iter().map(|v| v.wide()).collect()
+    }
+}
+
+/// The kernels, on the emulator.
+impl Judged for Gpu<Emulated> {
+    fn empty() -> Self {
+        Self::emulated(EmulatedOptions::default(), KernelVersion::V2).unwrap()
+    }
+
+    fn set(&mut self, view: View, values: &[f64]) {
+        let values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
+        self.upload(view, &values).unwrap();
+    }
+
+    fn get(&mut self, view: View) -> Vec<f64> {
+        let mut values = vec![0.0; view.len];
+        self.download(view, &mut values).unwrap();
+        values.into_iter().map(f64::from).collect()
+    }
+}
+
+struct Run<B> {
     epsilon_form: EpsilonForm,
     players: Players,
     step: StepProgram,
-    backend: Cpu<T>,
+    backend: B,
     inputs: Tensors,
 }
 
-impl<T: Scalar> Run<T> {
+impl<B: Judged> Run<B> {
     fn new(case: &Case, inputs: Tensors, flip: f64) -> Self {
         let architecture = architecture(case.pad_low);
         let players = Players::place(generator(&architecture), discriminator(&architecture));
         let options = Options {
             given_latents: true,
             keep_values: true,
+            held_maps: false,
         };
         let step = StepProgram::new(&players, &step_config(case, flip), BATCH, options);
-        let mut backend = Cpu::new();
+        let mut backend = B::empty();
         backend.reserve(step.program.arena_len()).unwrap();
         let mut run = Self {
             epsilon_form: case.epsilon_form,
@@ -203,21 +250,25 @@ impl<T: Scalar> Run<T> {
         }
         for (arena, parameter, values) in loads {
             assert_eq!(values.len(), parameter.len, "{}", parameter.name);
-            let to = self
-                .backend
-                .values_mut(arena.part(parameter.start, parameter.len));
+            let mut placed = vec![0.0; parameter.len];
             for (place, value) in parameter.layout.places(parameter.len).zip(values) {
-                to[place] = T::of(value);
+                placed[place] = value;
             }
+            let view = arena.part(parameter.start, parameter.len);
+            self.backend.set(view, &placed);
         }
-    }
-
-    fn fill(&mut self, view: View, values: &[f64]) {
-        let to = self.backend.values_mut(view);
-        assert_eq!(to.len(), values.len());
-        to.iter_mut()
-            .zip(values)
-            .for_each(|(to, &v)| *to = T::of(v));
+        let players = &self.players;
+        let (g, d) = (players.generator_memory, players.discriminator_memory);
+        let average = players.average_memory.parameters;
+        for view in [
+            g.first_moment,
+            g.second_moment,
+            d.first_moment,
+            d.second_moment,
+            average,
+        ] {
+            self.backend.set(view, &vec![0.0; view.len]);
+        }
     }
 
     /// Step `number`, counted from 1.
@@ -228,12 +279,12 @@ impl<T: Scalar> Run<T> {
         };
         // One channel: NCHW and NHWC are the same.
         let real = slice(&self.inputs["x"]);
-        self.fill(self.step.real, &real);
+        self.backend.set(self.step.real, &real);
         let latent = slice(&self.inputs["z"]);
-        self.fill(self.step.latent, &latent);
+        self.backend.set(self.step.latent, &latent);
         if let Some(view) = self.step.generator_latent {
             let latent = slice(&self.inputs["z_g"]);
-            self.fill(view, &latent);
+            self.backend.set(view, &latent);
         }
         let rate = rate(self.epsilon_form, number);
         let scalars = StepScalars {
@@ -246,13 +297,9 @@ impl<T: Scalar> Run<T> {
         self.step.program.run(&mut self.backend, &scalars).unwrap();
     }
 
-    fn wide(&self, view: View) -> Vec<f64> {
-        self.backend.values(view).iter().map(|v| v.wide()).collect()
-    }
-
     /// A named tensor of `G.ct1.weight`'s kind from an arena, in PyTorch's order.
     fn named(
-        &self,
+        &mut self,
         name: &str,
         arena: impl Fn(&NetworkMemory, &Parameter) -> View,
     ) -> Option<Vec<f64>> {
@@ -265,21 +312,24 @@ impl<T: Scalar> Run<T> {
             parameters,
             running,
         } = &network.inventory;
-        let parameter = parameters.iter().chain(running).find(|p| p.name == name)?;
-        let values = self.wide(arena(&memory, parameter).part(parameter.start, parameter.len));
+        let parameter = parameters.iter().chain(running);
+        let parameter = parameter.clone().find(|p| p.name == name)?.clone();
+        let view = arena(&memory, &parameter).part(parameter.start, parameter.len);
+        let values = self.backend.get(view);
         let places = parameter.layout.places(parameter.len);
         Some(places.map(|place| values[place]).collect())
     }
 
     /// Our value for a golden key of the step just taken; `None` for what we do not compute.
-    fn value(&self, key: &str) -> Option<Vec<f64>> {
+    fn value(&mut self, key: &str) -> Option<Vec<f64>> {
         let (_, item) = key.split_once('/')?;
-        let losses = || self.wide(self.step.losses);
         if let Some(name) = item.strip_prefix("grad/") {
             if name == "fake_from_g_loss" {
                 // The walk back through tanh has multiplied it by 1 - fake^2.
-                let fake = self.wide(self.step.generator_fake.unwrap_or(self.step.fake));
-                let gradient = self.wide(self.step.fake_gradient);
+                let fake = self
+                    .backend
+                    .get(self.step.generator_fake.unwrap_or(self.step.fake));
+                let gradient = self.backend.get(self.step.fake_gradient);
                 let pairs = gradient.iter().zip(fake);
                 return Some(pairs.map(|(g, y)| g / (1.0 - y * y)).collect());
             }
@@ -292,15 +342,17 @@ impl<T: Scalar> Run<T> {
             return self.named(name, |memory, _| memory.second_moment);
         }
         match item {
-            "fake" => Some(self.wide(self.step.fake)),
-            "fake_gstep" => Some(self.wide(self.step.generator_fake?)),
-            "d_logits_real" => Some(self.wide(self.step.real_logits)),
-            "d_logits_fake" => Some(self.wide(self.step.fake_logits)),
-            "d_logits_fake_gstep" => Some(self.wide(self.step.generator_logits?)),
-            "d_loss_real" => Some(losses()[..1].to_vec()),
-            "d_loss_fake" => Some(losses()[1..2].to_vec()),
-            "d_loss" => Some(vec![losses()[0] + losses()[1]]),
-            "g_loss" => Some(losses()[2..].to_vec()),
+            "fake" => Some(self.backend.get(self.step.fake)),
+            "fake_gstep" => Some(self.backend.get(self.step.generator_fake?)),
+            "d_logits_real" => Some(self.backend.get(self.step.real_logits)),
+            "d_logits_fake" => Some(self.backend.get(self.step.fake_logits)),
+            "d_logits_fake_gstep" => Some(self.backend.get(self.step.generator_logits?)),
+            "d_loss_real" => Some(self.backend.get(self.step.losses)[..1].to_vec()),
+            "d_loss_fake" => Some(self.backend.get(self.step.losses)[1..2].to_vec()),
+            "d_loss" => Some(vec![
+                self.backend.get(self.step.losses)[0] + self.backend.get(self.step.losses)[1],
+            ]),
+            "g_loss" => Some(self.backend.get(self.step.losses)[2..].to_vec()),
             name => self.named(name, |memory, parameter| match parameter.field {
                 Field::RunningMean | Field::RunningVariance => memory.running,
                 _ => memory.parameters,
@@ -320,7 +372,7 @@ impl<T: Scalar> Run<T> {
         tape.keep(pass.output);
         let program = tape.plan();
         self.backend.reserve(program.arena_len()).unwrap();
-        self.fill(program.resolve(x), input);
+        self.backend.set(program.resolve(x), input);
         let scalars = StepScalars {
             seed: 0,
             step: 0,
@@ -329,7 +381,7 @@ impl<T: Scalar> Run<T> {
             average_decay: 0.0,
         };
         program.run(&mut self.backend, &scalars).unwrap();
-        self.wide(program.resolve(pass.output))
+        self.backend.get(program.resolve(pass.output))
     }
 }
 
@@ -361,12 +413,12 @@ fn deviation(key: &str, ours: &[f64], expected: &[f64]) -> (f64, f64) {
 
 /// Runs a file's five steps and hands every comparable key to `check(key, ours, expected)`;
 /// returns how many there were.
-fn compare<T: Scalar>(folder: &Path, name: &str, check: &mut Check<'_>) -> usize {
+fn compare<B: Judged>(folder: &Path, name: &str, check: &mut Check<'_>) -> usize {
     let case = case(name);
     let expected = read(folder, name);
     let inputs = read(folder, case.inputs);
     let mut compared = 0;
-    let mut run = Run::<T>::new(&case, inputs.clone(), 0.0);
+    let mut run = Run::<B>::new(&case, inputs.clone(), 0.0);
     for number in 1..=STEPS {
         run.step(number);
         let of_step = [format!("step{number}/"), format!("after{number}/")];
@@ -392,12 +444,12 @@ fn compare<T: Scalar>(folder: &Path, name: &str, check: &mut Check<'_>) -> usize
                 run.infer(Player::Discriminator, &x)
             }
             _ if key.starts_with("after1_D_before_G/") => {
-                let mut first = Run::<T>::new(&case, inputs.clone(), 0.0);
+                let mut first = Run::<B>::new(&case, inputs.clone(), 0.0);
                 first.step(1);
                 first.value(key).unwrap()
             }
             _ if key.starts_with("flipped_labels/") => {
-                let mut flipped = Run::<T>::new(&case, inputs.clone(), 1.0);
+                let mut flipped = Run::<B>::new(&case, inputs.clone(), 1.0);
                 flipped.step(1);
                 flipped.value(key).unwrap()
             }
@@ -428,7 +480,7 @@ fn five_steps_in_f64_are_those_of_pytorch_and_tensorflow() {
     };
     for name in files(&folder) {
         let mut worst = (0.0, String::new());
-        let compared = compare::<f64>(&folder, &name, &mut |key, ours, expected| {
+        let compared = compare::<Cpu<f64>>(&folder, &name, &mut |key, ours, expected| {
             let (difference, magnitude) = deviation(key, ours, expected);
             let tolerance = 1e-9 * magnitude + 1e-12;
             assert!(
@@ -466,8 +518,8 @@ fn group(key: &str) -> Option<String> {
     })
 }
 
-#[test]
-fn five_steps_in_f32_stay_within_ten_times_pytorchs_own_f32_deviation() {
+/// Five steps of `B` against every file, within ten times PyTorch's own f32 deviation.
+fn compare_in_f32<B: Judged>() {
     let Some(folder) = common::shared("golden/dcgan", Some("COSMOGAN_GOLDEN")) else {
         return;
     };
@@ -480,7 +532,7 @@ fn five_steps_in_f32_stay_within_ten_times_pytorchs_own_f32_deviation() {
             panic!("no f32 deviations are listed for {name}");
         };
         let mut worst = (0.0, String::new());
-        let compared = compare::<f32>(&folder, &name, &mut |key, ours, expected| {
+        let compared = compare::<B>(&folder, &name, &mut |key, ours, expected| {
             let Some(group) = group(key) else { return };
             let listed = listed
                 .get(&group)
@@ -500,4 +552,14 @@ fn five_steps_in_f32_stay_within_ten_times_pytorchs_own_f32_deviation() {
             worst.0, worst.1
         );
     }
+}
+
+#[test]
+fn five_steps_in_f32_stay_within_ten_times_pytorchs_own_f32_deviation() {
+    compare_in_f32::<Cpu<f32>>();
+}
+
+#[test]
+fn five_steps_of_the_kernels_stay_within_ten_times_pytorchs_own_f32_deviation() {
+    compare_in_f32::<Gpu<Emulated>>();
 }

@@ -161,6 +161,17 @@ impl StepScalars {
     }
 }
 
+/// A square crop of values that a backend holds ([`Backend::hold`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CropPlace {
+    /// The crop's first value.
+    pub offset: usize,
+    /// Values from one row to the next.
+    pub row: usize,
+    /// The number of one of the 8 rotations and flips.
+    pub symmetry: usize,
+}
+
 /// Names a planned tape for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProgramId(u64);
@@ -180,7 +191,7 @@ pub struct Posted(usize);
 
 /// What runs a tape.
 ///
-/// The operations, from [`Backend::normals`] on, are called within [`Backend::run`] alone. They
+/// The operations, from [`Backend::crops`] on, are called within [`Backend::run`] alone. They
 /// cannot fail there: a backend may only note them, to do them later or again. What went wrong is
 /// told by `run` or by whatever waits for the results.
 pub trait Backend {
@@ -228,6 +239,25 @@ pub trait Backend {
     /// If there are more or fewer than were posted.
     fn receive(&mut self, posted: Posted, values: &mut [f32]) -> Result<(), BackendError>;
 
+    /// Makes room for `len` values of maps that crops are made of ([`Backend::crops`]), if this
+    /// backend gains by it and has the memory.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    fn hold(&mut self, len: usize) -> Result<bool, BackendError>;
+
+    /// Copies values to their place, from `offset` on, in the room that [`Backend::hold`] made.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    fn write_held(&mut self, offset: usize, values: &[f32]) -> Result<(), BackendError>;
+
+    /// Which crops the next run makes.
+    ///
+    /// # Errors
+    /// What went wrong on the device.
+    fn choose_crops(&mut self, crops: &[CropPlace]) -> Result<(), BackendError>;
+
     /// Does the operations of `program`, which `record` calls in order. It calls the same ones each
     /// time that it is given with this name; a backend may record them once and then replay them
     /// with other `scalars`.
@@ -241,6 +271,8 @@ pub trait Backend {
         record: &dyn Fn(&mut Self),
     ) -> Result<(), BackendError>;
 
+    /// Sets a view `[n, side, side, channels]` to the chosen crops, turned and flipped.
+    fn crops(&mut self, to: View, side: usize, channels: usize);
     /// Sets a view to N(0, 1) numbers of `stream` at the step's number.
     fn normals(&mut self, to: View, stream: Stream);
     /// See [`Forward`].

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
 use super::maps::Maps;
-use super::region::{Region, check_set, read_checked};
+use super::region::{Region, check_set, not_finite, read_checked};
 use super::shuffle::{below, shuffle};
 use super::symmetry::Symmetry;
 use super::transform::Transforms;
+use crate::backend::CropPlace;
 use crate::rng::{Philox, Stream};
 
 /// The first Philox block of crop positions; those below belong to the epoch's shuffle.
@@ -58,6 +59,8 @@ pub struct TrainingSet {
     regions: Vec<Region>,
     /// The number of regions that hold one crop.
     exact: usize,
+    /// The first value of each region where all lie one after the other, and the end of the last.
+    held_starts: Vec<usize>,
     transforms: Transforms,
     sampling: Sampling,
     order: Mutex<Arc<EpochOrder>>,
@@ -108,7 +111,13 @@ impl TrainingSet {
         }
         ordered.extend(larger);
         let order = epoch_order(sampling.seed, 0, length as u32);
+        let mut held_starts = vec![0];
+        for region in &ordered {
+            let len = region.rows.len() * maps.side(region.parent) * maps.channels();
+            held_starts.push(held_starts[held_starts.len() - 1] + len);
+        }
         Ok(Self {
+            held_starts,
             maps,
             regions: ordered,
             exact,
@@ -162,6 +171,69 @@ impl TrainingSet {
         self.crop_in(&self.epoch_order(epoch), row)
     }
 
+    /// Values of all regions together.
+    pub fn held_len(&self) -> usize {
+        self.held_starts[self.regions.len()]
+    }
+
+    /// Values of a row of a region.
+    fn held_row(&self, region: &Region) -> usize {
+        self.maps.side(region.parent) * self.maps.channels()
+    }
+
+    /// Hands all regions, transformed, one after the other to `take` in pieces of whole rows, with
+    /// the place of their first value (see [`TrainingSet::crop_places`]).
+    ///
+    /// # Errors
+    /// The first pixel that is not finite, by its place in the file; what `take` says.
+    pub fn each_held<E: From<DataError>>(
+        &self,
+        mut take: impl FnMut(usize, &[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        const PIECE: usize = 1 << 20;
+        let channels = self.maps.channels();
+        let mut values = Vec::new();
+        for (region, start) in self.regions.iter().zip(&self.held_starts) {
+            let row = self.held_row(region);
+            let rows = (PIECE / row).max(1);
+            for first in region.rows.clone().step_by(rows) {
+                let last = (first + rows).min(region.rows.end);
+                values.resize((last - first) * row, 0.0);
+                for (y, values) in (first..last).zip(values.chunks_exact_mut(row)) {
+                    self.maps.read_row(region.parent, y, 0, values);
+                    if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+                        let at = (y, index / channels);
+                        let error = not_finite(&self.maps, region.parent, at, index, values[index]);
+                        return Err(error.into());
+                    }
+                }
+                self.transforms.forward(&mut values);
+                take(start + (first - region.rows.start) * row, &values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the maps of `rows` of `epoch` lie among the values of [`TrainingSet::each_held`].
+    ///
+    /// # Panics
+    /// Where the epoch has no such rows.
+    pub fn crop_places(&self, epoch: u64, rows: Range<usize>) -> Vec<CropPlace> {
+        let order = self.epoch_order(epoch);
+        rows.map(|row| {
+            let number = self.region_of(&order, row);
+            let (region, crop) = (&self.regions[number], self.crop_in(&order, row));
+            let width = self.held_row(region);
+            let down = crop.y0 - region.rows.start;
+            CropPlace {
+                offset: self.held_starts[number] + down * width + crop.x0 * self.maps.channels(),
+                row: width,
+                symmetry: crop.symmetry.index(),
+            }
+        })
+        .collect()
+    }
+
     /// Fills `out` `[rows, S, S, C]` with the transformed maps of `rows` of `epoch` (see
     /// [`rows`](Self::rows)), on all cores.
     ///
@@ -193,15 +265,17 @@ impl TrainingSet {
         Ok(())
     }
 
-    fn crop_in(&self, order: &EpochOrder, row: usize) -> Crop {
+    /// The index of the region that a row of an epoch shows.
+    fn region_of(&self, order: &EpochOrder, row: usize) -> usize {
         let number = order.rows[row] as usize;
-        let region = match number.checked_sub(self.exact) {
-            None => &self.regions[number],
-            Some(crop) => {
-                let larger = &self.regions[self.exact..];
-                &larger[crop % larger.len()]
-            }
-        };
+        match number.checked_sub(self.exact) {
+            None => number,
+            Some(crop) => self.exact + crop % (self.regions.len() - self.exact),
+        }
+    }
+
+    fn crop_in(&self, order: &EpochOrder, row: usize) -> Crop {
+        let region = &self.regions[self.region_of(order, row)];
         let (down, across) = region.positions(&self.maps, self.sampling.map_size);
         let Sampling { seed, augment, .. } = self.sampling;
         let position = Philox::new(seed, Stream::Batches, order.epoch);

@@ -46,7 +46,7 @@ pub use maps::{Maps, Place};
 pub use npy_write::{write_npy_header, write_npy_pixels};
 pub use patch::Patch;
 pub use per_channel::{PerChannel, channel_of};
-pub use prefetch::Prefetch;
+pub use prefetch::{Places, Prefetch};
 pub use provenance::{MapsProvenance, Provenance};
 pub use region::Region;
 pub use split::{FileShape, Fractions, Split, SplitKind, SplitRules, SplitSummary, Strips};

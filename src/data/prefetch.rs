@@ -16,6 +16,7 @@ use std::thread::{self, JoinHandle};
 
 use super::batches::TrainingSet;
 use super::error::DataError;
+use crate::backend::CropPlace;
 
 /// The batches of a run in order, two buffers in turns: nothing is allocated after the first.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub struct Prefetch {
 }
 
 /// Which rows a step sees.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Plan {
     set: Arc<TrainingSet>,
     batch: usize,
@@ -48,6 +49,22 @@ struct Batch {
 }
 
 impl Plan {
+    fn new(set: Arc<TrainingSet>, batch: usize, drop_last: bool) -> Result<Self, DataError> {
+        let steps_per_epoch = set.steps_per_epoch(batch, drop_last) as u64;
+        if steps_per_epoch == 0 {
+            return Err(DataError::Setting {
+                field: "maps in an epoch",
+                value: set.epoch_len() as u64,
+                accepted: "there must be enough for a batch",
+            });
+        }
+        Ok(Self {
+            set,
+            batch,
+            steps_per_epoch,
+        })
+    }
+
     fn rows(&self, step: u64) -> (u64, Range<usize>) {
         let (epoch, within) = (step / self.steps_per_epoch, step % self.steps_per_epoch);
         (epoch, self.set.rows(within as usize, self.batch))
@@ -59,6 +76,26 @@ impl Plan {
     }
 }
 
+/// Where the maps of a run's batches lie, for a backend that holds all of them.
+#[derive(Debug)]
+pub struct Places(Plan);
+
+impl Places {
+    /// The batches that [`Prefetch::new`] would make.
+    ///
+    /// # Errors
+    /// An epoch without a batch.
+    pub fn new(set: Arc<TrainingSet>, batch: usize, drop_last: bool) -> Result<Self, DataError> {
+        Ok(Self(Plan::new(set, batch, drop_last)?))
+    }
+
+    /// The maps of `step`, counted from 0 over all epochs.
+    pub fn of(&self, step: u64) -> Vec<CropPlace> {
+        let (epoch, rows) = self.0.rows(step);
+        self.0.set.crop_places(epoch, rows)
+    }
+}
+
 impl Prefetch {
     /// Batches of up to `batch` maps of `set`; without `drop_last` the last of an epoch may be
     /// smaller. Nothing is read before the first [`next`](Self::next).
@@ -66,37 +103,16 @@ impl Prefetch {
     /// # Errors
     /// An epoch without a batch, or a system without another thread.
     pub fn new(set: Arc<TrainingSet>, batch: usize, drop_last: bool) -> Result<Self, DataError> {
-        let steps_per_epoch = set.steps_per_epoch(batch, drop_last) as u64;
-        if steps_per_epoch == 0 {
-            return Err(DataError::Setting {
-                field: "maps in an epoch",
-                value: set.epoch_len() as u64,
-                accepted: "there must be enough for a batch",
-            });
-        }
-        let plan = || Plan {
-            set: Arc::clone(&set),
-            batch,
-            steps_per_epoch,
-        };
+        let plan = Plan::new(set, batch, drop_last)?;
         let (requests, asked) = sync_channel::<Batch>(1);
         let (ready, made) = sync_channel(1);
-        let of_thread = plan();
+        let of_thread = plan.clone();
         let work = move || {
-            let own = std::env::var("PF").is_ok_and(|v| v == "own").then(|| {
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(1)
-                    .build()
-                    .unwrap()
-            });
             for mut batch in asked {
                 let (epoch, rows) = of_thread.rows(batch.step);
                 let len = of_thread.len(batch.step);
                 let maps = &mut batch.maps[..len];
-                batch.result = match &own {
-                    Some(p) => p.install(|| of_thread.set.fill(epoch, rows, maps)),
-                    None => of_thread.set.fill(epoch, rows, maps),
-                };
+                batch.result = of_thread.set.fill(epoch, rows, maps);
                 if ready.send(batch).is_err() {
                     break;
                 }
@@ -112,7 +128,7 @@ impl Prefetch {
             thread: Some(thread),
             expected: None,
             current: Vec::new(),
-            plan: plan(),
+            plan,
         })
     }
 

@@ -252,7 +252,8 @@ impl Device {
         let kernel = loaded.kernel(kernel)?;
         self.check_size(kernel, launch)?;
         let parameters = self.lay_out(kernel, arguments)?;
-        self.memory.begin_launch();
+        let blocks = launch.grid.iter().map(|&n| u64::from(n)).product();
+        self.memory.begin_launch(blocks);
         Ok(exec::launch(&self.memory, kernel, launch, parameters))
     }
 

@@ -27,13 +27,30 @@ use memory::Plan;
 /// One recorded operation.
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    Normals { to: View, stream: Stream },
+    Crops {
+        to: View,
+        side: usize,
+        channels: usize,
+    },
+    Normals {
+        to: View,
+        stream: Stream,
+    },
     Targets(Targets),
-    Forward { place: Place, call: Forward },
+    Forward {
+        place: Place,
+        call: Forward,
+    },
     Loss(Loss),
-    Backward { place: Place, call: Backward },
+    Backward {
+        place: Place,
+        call: Backward,
+    },
     Adam(Adam),
-    Average { average: View, values: View },
+    Average {
+        average: View,
+        values: View,
+    },
 }
 
 /// A block of one of the tape's networks.
@@ -109,6 +126,11 @@ impl Tape {
     /// Keeps `value` until the end of the run, for the caller to read.
     pub fn keep(&mut self, value: View) {
         self.plan.keep_to_end(value);
+    }
+
+    /// The crops that are chosen before each run, `[n, side, side, channels]`.
+    pub fn crops(&mut self, to: View, side: usize, channels: usize) {
+        self.ops.push(Op::Crops { to, side, channels });
     }
 
     /// N(0, 1) numbers of `stream` at the step's number.

@@ -80,6 +80,7 @@ impl Program {
 
     fn run_op(&self, backend: &mut impl Backend, op: &Op) {
         match *op {
+            Op::Crops { to, side, channels } => backend.crops(to, side, channels),
             Op::Normals { to, stream } => backend.normals(to, stream),
             Op::Targets(ref call) => backend.targets(call),
             Op::Loss(ref call) => backend.loss(call),
@@ -99,7 +100,7 @@ impl Op {
     /// Visits every view that the operation reads or writes.
     fn each_view(&mut self, visit: &mut impl FnMut(&mut View)) {
         match self {
-            Op::Normals { to, .. } => visit(to),
+            Op::Crops { to, .. } | Op::Normals { to, .. } => visit(to),
             Op::Targets(Targets { real, fake, .. }) => [real, fake].into_iter().for_each(visit),
             Op::Loss(Loss {
                 logits,

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::config::{Config, TransformChoice};
+use super::run::RunError;
+use super::trainer::Trainer;
+use crate::backend::Backend;
 use crate::data::{
-    DataError, FileShape, Fractions, HeldOutSet, Maps, PerChannel, Prefetch, Provenance, Region,
-    Sampling, Split, SplitKind, SplitRecord, SplitRules, SplitSummary, Statistics, SyntheticSet,
-    TrainingSet, TransformKind, Transforms, cache_directory, check_finite, pixels_of, survey,
+    DataError, FileShape, Fractions, HeldOutSet, Maps, PerChannel, Places, Prefetch, Provenance,
+    Region, Sampling, Split, SplitKind, SplitRecord, SplitRules, SplitSummary, Statistics,
+    SyntheticSet, TrainingSet, TransformKind, Transforms, cache_directory, check_finite, pixels_of,
+    survey,
 };
 
 /// Crops that an epoch draws of each larger parent where a configuration does not say: the paper's.
@@ -31,6 +35,14 @@ pub struct Dataset {
     /// Where synthetic maps lie, and whether they were made now. Not part of the description: a
     /// run that made them and one that found them are the same run.
     pub kept: Option<String>,
+}
+
+/// Where the real maps of a step come from.
+#[derive(Debug)]
+pub enum Batches {
+    /// The trainer's device holds all maps.
+    Held(Places),
+    Made(Box<Prefetch>),
 }
 
 /// What a checkpoint says of the maps that it was trained on.
@@ -183,13 +195,24 @@ impl Dataset {
         })
     }
 
-    /// The batches of a run, made ahead.
+    /// The batches of a run: where their maps lie if the `trainer` can hold all of them, else the
+    /// maps, made ahead.
     ///
     /// # Errors
-    /// An epoch without a batch, or a system without another thread.
-    pub fn batches(&self, config: &Config) -> Result<Prefetch, DataError> {
+    /// An epoch without a batch, a pixel that is not finite, a failing device, or a system without
+    /// another thread.
+    pub fn batches<B: Backend>(
+        &self,
+        config: &Config,
+        trainer: &mut Trainer<B>,
+    ) -> Result<Batches, RunError> {
         let training = Arc::clone(&self.training);
-        Prefetch::new(training, config.run.batch, config.step.drop_last)
+        let (batch, drop_last) = (config.run.batch, config.step.drop_last);
+        if trainer.hold(&training)? {
+            return Ok(Batches::Held(Places::new(training, batch, drop_last)?));
+        }
+        let batches = Prefetch::new(training, batch, drop_last)?;
+        Ok(Batches::Made(Box::new(batches)))
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::OnDivergence;
 use super::checkpoint::{AdamSteps, CheckpointError, Description};
 use super::config::Config;
-use super::dataset::{Dataset, OpeningWork};
+use super::dataset::{Batches, Dataset, OpeningWork};
 use super::directory::{DirectoryError, Keep, RunDirectory};
 pub use super::error::RunError;
 use super::journal::Journal;
@@ -313,7 +313,8 @@ impl<B: Backend> Training<'_, B> {
     /// Steps until the end, or until a signal, whose name is returned.
     fn loop_to_end(&mut self, stop: &Stop) -> Result<Option<&'static str>, RunError> {
         let per_epoch = self.run.steps_per_epoch();
-        let mut batches = self.run.dataset.batches(&self.run.config)?;
+        let run = self.run;
+        let mut batches = run.dataset.batches(&run.config, &mut self.trainer)?;
         while self.trainer.step() < self.total {
             if let Some(signal) = stop.requested() {
                 self.settle(0)?;
@@ -321,16 +322,18 @@ impl<B: Backend> Training<'_, B> {
                 return Ok(Some(signal));
             }
             let done = self.trainer.step();
-            let real = match batches.next(done) {
-                Ok(real) => real,
-                Err(source) => {
-                    self.settle(0)?;
-                    return Err(self.undrawn(source)?);
-                }
-            };
             let epochs = done as f64 / per_epoch as f64;
             let rates = self.trainer.rates(epochs);
-            self.trainer.submit(real, epochs)?;
+            match &mut batches {
+                Batches::Held(places) => self.trainer.submit_held(&places.of(done), epochs)?,
+                Batches::Made(made) => match made.next(done) {
+                    Ok(real) => self.trainer.submit(real, epochs)?,
+                    Err(source) => {
+                        self.settle(0)?;
+                        return Err(self.undrawn(source)?);
+                    }
+                },
+            }
             let step = done + 1;
             let epoch = step as f64 / per_epoch as f64;
             self.under_way.push_back(UnderWay { step, rates, epoch });

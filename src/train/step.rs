@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::{Adam, FlipUnit, LabelFlip, Loss, Rate, Targets, View};
-use crate::model::Network;
+use crate::model::{Linear, Network};
 use crate::rng::Stream;
 use crate::tape::{Mode, NetworkMemory, Pass, Player, Program, Tape};
 
@@ -78,6 +78,8 @@ pub struct Options {
     pub given_latents: bool,
     /// Values that a step would reuse the memory of stay readable after it.
     pub keep_values: bool,
+    /// Real maps are crops of what the backend holds; nobody fills them.
+    pub held_maps: bool,
 }
 
 struct Recorder<'a> {
@@ -207,6 +209,10 @@ impl Recorder<'_> {
         let len = self.batch * self.players.discriminator.input_len();
         let maps = self.tape.input(2 * len);
         let (real, fake) = (maps.part(0, len), maps.part(len, len));
+        if self.options.held_maps {
+            let (side, channels) = self.map_shape();
+            self.tape.crops(real, side, channels);
+        }
         let (latent, generator) = self.generate(Stream::Latent, Some(fake));
         let memory = self.players.discriminator_memory;
         let mode = Mode::train(2);
@@ -220,6 +226,14 @@ impl Recorder<'_> {
             fake,
             generator,
             discriminator,
+        }
+    }
+
+    /// Side and channels of a map.
+    fn map_shape(&self) -> (usize, usize) {
+        match self.players.discriminator.blocks[0].linear {
+            Linear::Conv(layer) => (2 * layer.small, layer.c_big),
+            _ => unreachable!("a discriminator begins with a convolution"),
         }
     }
 

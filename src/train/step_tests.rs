@@ -56,6 +56,7 @@ impl Stepped {
         let options = Options {
             given_latents: true,
             keep_values: true,
+            held_maps: false,
         };
         let step = StepProgram::new(&players, &config, BATCH, options);
         let mut backend = Cpu::new();

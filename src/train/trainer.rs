@@ -6,9 +6,11 @@ use std::path::Path;
 use super::checkpoint::{self, AdamSteps, CheckpointError, Description, NetworkState, Snapshot};
 use super::config::Config;
 use super::restore::{Checkpoint, TrainedNetwork};
+use super::run::RunError;
 use super::sampler::{Calibration, Sampler};
 use super::step::{Options, Players, StepProgram};
-use crate::backend::{Backend, BackendError, Posted, StepScalars, View};
+use crate::backend::{Backend, BackendError, CropPlace, Posted, StepScalars, View};
+use crate::data::TrainingSet;
 use crate::model::{
     Network, WhichNetwork, discriminator, generator, initial_parameters, initial_running,
 };
@@ -32,12 +34,20 @@ impl Losses {
     }
 }
 
+/// A planned step.
+struct Planned {
+    batch: usize,
+    /// Whether its real maps are crops of those that the backend holds.
+    held: bool,
+    step: StepProgram,
+}
+
 /// Two networks in training.
 pub struct Trainer<B> {
     backend: B,
     players: Players,
     /// Planned steps by batch size: the usual one, and that of an epoch's last batch.
-    programs: Vec<(usize, StepProgram)>,
+    programs: Vec<Planned>,
     sampler: Sampler,
     calibration: Calibration,
     /// The step at which the average's running statistics were measured last.
@@ -172,7 +182,8 @@ impl<B: Backend> Trainer<B> {
             rate_factor: 1.0,
             posted: VecDeque::new(),
         };
-        trainer.program(config.run.batch)?;
+        // Memory that a step lacks is told before anything is written.
+        trainer.program(config.run.batch, false)?;
         Ok(trainer)
     }
 
@@ -198,15 +209,24 @@ impl<B: Backend> Trainer<B> {
     }
 
     /// The index of the planned step for `batch`, recorded now if this is its first use.
-    fn program(&mut self, batch: usize) -> Result<usize, BackendError> {
-        if let Some(index) = self.programs.iter().position(|(b, _)| *b == batch) {
+    fn program(&mut self, batch: usize, held: bool) -> Result<usize, BackendError> {
+        let known = |planned: &Planned| (planned.batch, planned.held) == (batch, held);
+        if let Some(index) = self.programs.iter().position(known) {
             return Ok(index);
         }
-        let options = Options::default();
+        let options = Options {
+            held_maps: held,
+            ..Options::default()
+        };
         let step = StepProgram::new(&self.players, &self.step_config, batch, options);
         self.backend.reserve(step.program.arena_len())?;
-        self.programs.push((batch, step));
+        self.programs.push(Planned { batch, held, step });
         Ok(self.programs.len() - 1)
+    }
+
+    /// What the networks run on.
+    pub fn backend(&mut self) -> &mut B {
+        &mut self.backend
     }
 
     /// Steps done or asked for.
@@ -235,9 +255,38 @@ impl<B: Backend> Trainer<B> {
     /// Not enough memory for a batch size that was not met before, or a failing device.
     pub fn submit(&mut self, real: &[f32], epochs: f64) -> Result<(), BackendError> {
         let batch = real.len() / self.players.discriminator.input_len();
-        let index = self.program(batch)?;
-        let step = &self.programs[index].1;
-        self.backend.upload(step.real, real)?;
+        let index = self.program(batch, false)?;
+        self.backend.upload(self.programs[index].step.real, real)?;
+        self.submit_program(index, epochs)
+    }
+
+    /// Asks the backend to hold the maps of `set`; whether it does, and crops of them can be given
+    /// to [`Trainer::submit_held`].
+    ///
+    /// # Errors
+    /// A pixel that is not finite, or a failing device.
+    pub fn hold(&mut self, set: &TrainingSet) -> Result<bool, RunError> {
+        if !self.backend.hold(set.held_len())? {
+            return Ok(false);
+        }
+        set.each_held(|offset, values| {
+            Ok::<_, RunError>(self.backend.write_held(offset, values)?)
+        })?;
+        Ok(true)
+    }
+
+    /// [`Trainer::submit`] with crops of the maps that the backend holds.
+    ///
+    /// # Errors
+    /// Not enough memory for a batch size that was not met before, or a failing device.
+    pub fn submit_held(&mut self, real: &[CropPlace], epochs: f64) -> Result<(), BackendError> {
+        let index = self.program(real.len(), true)?;
+        self.backend.choose_crops(real)?;
+        self.submit_program(index, epochs)
+    }
+
+    fn submit_program(&mut self, index: usize, epochs: f64) -> Result<(), BackendError> {
+        let step = &self.programs[index].step;
         // At first the average follows faster than its decay allows: it would else remember the
         // initial weights for long.
         let done = self.step as f64;

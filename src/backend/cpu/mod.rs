@@ -5,11 +5,11 @@
 //! allocated: values live in the arena, working memory in [`scratch::Scratch`].
 
 mod block;
-mod dense;
+pub(super) mod dense;
 pub(super) mod norm;
 pub mod scalar;
 pub(super) mod scratch;
-mod step;
+pub(super) mod step;
 #[cfg(test)]
 mod step_tests;
 pub(super) mod strided;
@@ -21,8 +21,8 @@ use scalar::Scalar;
 use scratch::Scratch;
 
 use super::{
-    Adam, Backend, BackendError, Backward, Forward, Loss, Posted, ProgramId, StepScalars, Targets,
-    View,
+    Adam, Backend, BackendError, Backward, CropPlace, Forward, Loss, Posted, ProgramId,
+    StepScalars, Targets, View,
 };
 use crate::model::Block;
 use crate::rng::{Philox, Stream};
@@ -120,6 +120,19 @@ impl<T: Scalar> Backend for Cpu<T> {
         Ok(())
     }
 
+    /// Pages of files that are in memory serve as well.
+    fn hold(&mut self, _: usize) -> Result<bool, BackendError> {
+        Ok(false)
+    }
+
+    fn write_held(&mut self, _: usize, _: &[f32]) -> Result<(), BackendError> {
+        unreachable!("the CPU holds no maps")
+    }
+
+    fn choose_crops(&mut self, _: &[CropPlace]) -> Result<(), BackendError> {
+        unreachable!("the CPU holds no maps")
+    }
+
     fn run(
         &mut self,
         _: ProgramId,
@@ -129,6 +142,10 @@ impl<T: Scalar> Backend for Cpu<T> {
         self.scalars = *scalars;
         record(self);
         Ok(())
+    }
+
+    fn crops(&mut self, _: View, _: usize, _: usize) {
+        unreachable!("the CPU holds no maps")
     }
 
     fn normals(&mut self, to: View, stream: Stream) {

@@ -62,6 +62,26 @@ pub struct DeviceInfo {
     pub multiprocessors: u32,
 }
 
+/// A product of f32 matrices in row-major order, `C = alpha op(A) op(B) + beta C`, where `op`
+/// transposes or does not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gemm {
+    /// A is `[k, m]` instead of `[m, k]`.
+    pub transpose_a: bool,
+    /// B is `[n, k]` instead of `[k, n]`.
+    pub transpose_b: bool,
+    /// Rows and columns of C, and the length of the sums.
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub alpha: f32,
+    pub beta: f32,
+    pub a: Pointer,
+    pub b: Pointer,
+    /// Not read where beta is 0.
+    pub c: Pointer,
+}
+
 /// A device and its stream.
 pub trait Driver {
     /// What the device is.
@@ -196,6 +216,26 @@ pub trait Driver {
     /// # Errors
     /// A failing device.
     fn forget(&mut self, graph: Graph) -> Result<(), DriverError>;
+
+    /// Makes the vendor's matrix library ready, for [`Driver::gemm`]. It takes memory, and waits.
+    ///
+    /// # Errors
+    /// This driver has none, or it is not installed; a capture under way.
+    fn open_gemm(&mut self) -> Result<(), DriverError> {
+        Err(DriverError::NoBlas {
+            reason: format!("{} has none", self.info().name),
+        })
+    }
+
+    /// Adds a product by the vendor's library to the stream: the same bits on every run.
+    ///
+    /// # Errors
+    /// [`Driver::open_gemm`] was not called or failed; a failing library.
+    fn gemm(&mut self, _call: &Gemm) -> Result<(), DriverError> {
+        Err(DriverError::NoBlas {
+            reason: "it was not opened".to_owned(),
+        })
+    }
 }
 
 /// Events that a driver has.
@@ -218,11 +258,26 @@ pub enum DriverError {
         major: u32,
         minor: u32,
     },
-    #[error(
-        "the driver does not take the kernels of {file}: {log}\n\
-         (a driver that is too old for their PTX must be updated)"
-    )]
+    #[error("the CUDA driver is too old (it has no {function}); update NVIDIA's driver")]
+    DriverLacks { function: &'static str },
+    #[error("the driver does not take the kernels of {file}: {log}")]
     Module { file: String, log: String },
+    #[error(
+        "the CUDA driver is too old: it is for CUDA {}.{}, and the kernels of {file} (PTX {}.{}) need \
+         one for CUDA {}.{} or later; update NVIDIA's driver. It said: {log}",
+        has.0, has.1, version.0, version.1, needs.0, needs.1
+    )]
+    OldDriver {
+        file: String,
+        /// The CUDA version of the driver.
+        has: (u32, u32),
+        /// The version of the PTX, and the first CUDA that takes it.
+        version: (u32, u32),
+        needs: (u32, u32),
+        log: String,
+    },
+    #[error("there is no cuBLAS to use: {reason}")]
+    NoBlas { reason: String },
     #[error("the loaded modules have no kernel {name}")]
     NoKernel { name: String },
     #[error("{name} needs {needed} bytes of device memory; {free} are free")]

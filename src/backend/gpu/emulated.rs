@@ -8,6 +8,7 @@ use super::driver::{
     Allocation, DeviceInfo, Driver, DriverError, EVENTS, Event, Geometry, Graph, KernelHandle,
     Pinned, Pointer,
 };
+use super::ptx;
 use crate::emulator::{
     Argument, Buffer, Counters, Device, Launch, Module, Options, Profile, Schedule,
 };
@@ -287,6 +288,7 @@ impl Emulated {
         launch.options = Options {
             schedule: self.options.schedule,
             races: self.options.races,
+            registers_per_thread: ptx::resources(name, self.info.capability).map(|r| r.registers),
             ..Options::default()
         };
         let arguments = [Argument::Bytes(parameters.to_vec())];
@@ -311,16 +313,29 @@ impl Emulated {
         from: Pointer,
         bytes: usize,
     ) -> Result<(), DriverError> {
-        const PIECE: usize = 128;
-        let ((to, to_offset), (from, from_offset)) = (self.locate(to)?, self.locate(from)?);
-        let mut piece = [0; PIECE];
+        const WORD: usize = 4;
+        const PIECE: usize = 64 * WORD;
+        let ((to, to_start), (from, from_start)) = (self.locate(to)?, self.locate(from)?);
+        let is_written = |start, len| self.device.is_written(from, from_start + start, len);
+        let mut written = Vec::new();
         for start in (0..bytes).step_by(PIECE) {
             let len = PIECE.min(bytes - start);
-            if self.device.is_written(from, from_offset + start, len)? {
-                let piece = &mut piece[..len];
-                self.device.download(from, from_offset + start, piece)?;
-                self.device.upload(to, to_offset + start, piece)?;
+            if is_written(start, len)? {
+                written.push((start, len));
+                continue;
             }
+            for word in (start..start + len).step_by(WORD) {
+                let len = WORD.min(start + len - word);
+                if is_written(word, len)? {
+                    written.push((word, len));
+                }
+            }
+        }
+        let mut piece = [0; PIECE];
+        for (start, len) in written {
+            let piece = &mut piece[..len];
+            self.device.download(from, from_start + start, piece)?;
+            self.device.upload(to, to_start + start, piece)?;
         }
         Ok(())
     }

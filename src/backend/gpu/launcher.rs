@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use bytemuck::Pod;
 
 use super::driver::{Allocation, Driver, DriverError, Geometry, KernelHandle, Pointer};
-use super::{ops, ptx};
+use super::ops;
+use super::ptx::{self, PtxModule};
 
 /// A driver with all kernels loaded.
 ///
@@ -23,12 +24,12 @@ pub struct Launcher<D> {
 }
 
 impl<D: Driver> Launcher<D> {
-    /// Loads the modules and looks all kernels up.
+    /// Loads those of `modules` that are made for the device and looks all kernels up.
     ///
     /// # Errors
     /// Modules that the device does not take.
-    pub fn new(mut driver: D) -> Result<Self, DriverError> {
-        for module in ptx::MODULES {
+    pub fn new(mut driver: D, modules: &[PtxModule]) -> Result<Self, DriverError> {
+        for module in ptx::for_device(modules, driver.info().capability) {
             driver.load(module.file, module.text)?;
         }
         let mut kernels = HashMap::new();
@@ -78,11 +79,9 @@ impl<D: Driver> Launcher<D> {
         }
     }
 
-    /// What the operations of `work` want of the workspace is remembered; nothing is launched.
-    pub fn measure(&mut self, work: impl FnOnce(&mut Self)) {
-        self.measuring = true;
-        work(self);
-        self.measuring = false;
+    /// While measuring, what operations want of the workspace is remembered and nothing is launched.
+    pub fn set_measuring(&mut self, measuring: bool) {
+        self.measuring = measuring;
     }
 
     /// Whether the workspace is too small for what was measured.

@@ -9,9 +9,7 @@ use crate::emulator::program::memory::Address;
 
 use super::compare::holds;
 use super::context::{Context, Stop};
-use super::memory::{
-    addresses, check_address, check_shared, fill, offsets_in, shared_offsets, touch_all,
-};
+use super::memory::{addresses, check_address, check_shared, fill, shared_pattern, touch_all};
 use super::registers::lanes;
 use super::warp_state::WarpState;
 
@@ -91,8 +89,9 @@ fn issue(
     bytes: usize,
     sizes: &[u32; 32],
 ) -> Result<(), Stop> {
-    let targets = shared_offsets(&state.registers, to, active);
+    let targets = shared_pattern::<false>(&state.registers, to, active, bytes);
     check_shared(context, &targets, bytes, "copies")?;
+    let targets = targets.offsets;
     let sources = addresses(&state.registers, from);
     let mut reading = 0;
     for lane in lanes(active) {
@@ -177,17 +176,11 @@ fn check_sources(
             context.report(FindingKind::UninitialisedRead, Some(lane), place(), message)?;
         }
     }
-    count_sources(context, reading, sources, bytes, sizes);
+    count_sources(context, reading, sources, sizes);
     Ok(())
 }
 
-fn count_sources(
-    context: &mut Context,
-    reading: u32,
-    sources: &[u64; 32],
-    bytes: usize,
-    sizes: &[u32; 32],
-) {
+fn count_sources(context: &mut Context, reading: u32, sources: &[u64; 32], sizes: &[u32; 32]) {
     let counters = &mut context.counters;
     counters.global_load_requests += 1;
     counters.global_load_bytes += lanes(reading)
@@ -204,9 +197,7 @@ fn count_sources(
         let mut filled = *sources;
         fill(&mut filled, together);
         if let Some(buffer) = context.global.near(sources[first]) {
-            // A copy at the very end may read less than its size.
-            let offsets = offsets_in(buffer, &filled, bytes)
-                .unwrap_or_else(|| filled.map(|address| (address - buffer.base) as u32));
+            let offsets = filled.map(|address| address.wrapping_sub(buffer.base) as u32);
             context.counters.global_load_sectors += touch_all(buffer, &offsets, Touch::Read) as u64;
         }
     }

@@ -152,10 +152,10 @@ fn in_global(
     Ok(old)
 }
 
-fn track(
-    context: &mut Context,
+fn track<'a>(
+    context: &mut Context<'a>,
     atomic: &Atomic,
-    buffer: &Buffer,
+    buffer: &'a Buffer,
     address: u64,
     lane: usize,
 ) -> Result<(), Stop> {

@@ -4,7 +4,6 @@ use crate::emulator::finding::FindingKind;
 use crate::emulator::launch::Schedule;
 
 use super::context::{Context, Stop};
-use super::registers::Registers;
 use super::warp_loop::{Pause, report_stuck, run};
 use super::warp_state::{Waiting, WarpState};
 use super::{async_copy, barrier};
@@ -20,7 +19,6 @@ const RANDOM_TURN: u32 = 48;
 pub struct Block<'a> {
     pub context: Context<'a>,
     warps: Vec<WarpState>,
-    template: Registers,
 }
 
 impl<'a> Block<'a> {
@@ -31,7 +29,6 @@ impl<'a> Block<'a> {
             warps: (0..threads.div_ceil(32))
                 .map(|index| WarpState::new(index, kernel, context.parameters))
                 .collect(),
-            template: Registers::of_kernel(kernel, context.parameters),
             context,
         }
     }
@@ -44,7 +41,7 @@ impl<'a> Block<'a> {
         let context = &mut self.context;
         context.begin(block_index);
         for warp in &mut self.warps {
-            warp.begin(context, &self.template);
+            warp.begin(context);
         }
         match context.launch.options.schedule {
             Schedule::Random(_) => self.run_randomly::<WIDE>(),

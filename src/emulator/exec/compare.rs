@@ -28,7 +28,7 @@ fn combine(logic: Logic, a: u32, b: u32) -> u32 {
 }
 
 #[inline(always)]
-fn run(r: &mut Registers, compare: &Compare, mask: u32) {
+fn run<const WIDE: bool>(r: &mut Registers, compare: &Compare, mask: u32) {
     match *compare {
         Compare::Set {
             relation,
@@ -41,7 +41,7 @@ fn run(r: &mut Registers, compare: &Compare, mask: u32) {
             a,
             b,
         } => {
-            let outcome = outcome(r, relation, ty, ftz, [a, b]);
+            let outcome = outcome::<WIDE>(r, relation, ty, ftz, [a, b]);
             let with = holds(r, with);
             if let Some(p) = p {
                 r.set_predicate(p, mask, combine(logic, outcome, with));
@@ -61,7 +61,11 @@ fn run(r: &mut Registers, compare: &Compare, mask: u32) {
             a,
             b,
         } => {
-            let outcome = combine(logic, outcome(r, relation, ty, ftz, [a, b]), holds(r, with));
+            let outcome = combine(
+                logic,
+                outcome::<WIDE>(r, relation, ty, ftz, [a, b]),
+                holds(r, with),
+            );
             let values = std::array::from_fn(|lane| if outcome >> lane & 1 == 1 { one } else { 0 });
             r.set32(d, mask, &values);
         }
@@ -81,7 +85,7 @@ fn run(r: &mut Registers, compare: &Compare, mask: u32) {
             d,
             a,
         } => {
-            let value = test(r, property, double, a);
+            let value = test::<WIDE>(r, property, double, a);
             r.set_predicate(d, mask, value);
         }
     }
@@ -107,26 +111,38 @@ fn select<T: Lane>(r: &mut Registers, mask: u32, [d, a, b]: [Slot; 3], p: Condit
 }
 
 #[inline(always)]
-fn outcome(r: &Registers, relation: Relation, ty: Type, ftz: bool, ab: [Slot; 2]) -> u32 {
+fn outcome<const WIDE: bool>(
+    r: &Registers,
+    relation: Relation,
+    ty: Type,
+    ftz: bool,
+    ab: [Slot; 2],
+) -> u32 {
     match ty {
-        Type::U32 | Type::B32 | Type::U16 | Type::B16 => ordered::<u32>(r, relation, ab),
-        Type::S32 => ordered::<i32>(r, relation, ab),
-        Type::U64 | Type::B64 => ordered::<u64>(r, relation, ab),
-        Type::S64 => ordered::<i64>(r, relation, ab),
-        Type::F32 if !ftz => floats(r, relation, ab, |x: f32| x),
-        Type::F64 => floats(r, relation, ab, |x: f64| x),
-        _ => rare(r, relation, ty, ftz, ab),
+        Type::U32 | Type::B32 | Type::U16 | Type::B16 => ordered::<WIDE, u32>(r, relation, ab),
+        Type::S32 => ordered::<WIDE, i32>(r, relation, ab),
+        Type::U64 | Type::B64 => ordered::<WIDE, u64>(r, relation, ab),
+        Type::S64 => ordered::<WIDE, i64>(r, relation, ab),
+        Type::F32 if !ftz => floats::<WIDE, _, _>(r, relation, ab, |x: f32| x),
+        Type::F64 => floats::<WIDE, _, _>(r, relation, ab, |x: f64| x),
+        _ => rare::<WIDE>(r, relation, ty, ftz, ab),
     }
 }
 
 /// Types that kernels seldom compare.
 #[inline(never)]
-fn rare(r: &Registers, relation: Relation, ty: Type, ftz: bool, ab: [Slot; 2]) -> u32 {
+fn rare<const WIDE: bool>(
+    r: &Registers,
+    relation: Relation,
+    ty: Type,
+    ftz: bool,
+    ab: [Slot; 2],
+) -> u32 {
     match ty {
-        Type::S16 => ordered::<i16>(r, relation, ab),
-        Type::F32 => floats(r, relation, ab, flush),
-        Type::BF16 => floats(r, relation, ab, widen_bf16),
-        Type::F16 => floats(r, relation, ab, move |x: u32| {
+        Type::S16 => ordered::<WIDE, i16>(r, relation, ab),
+        Type::F32 => floats::<WIDE, _, _>(r, relation, ab, flush),
+        Type::BF16 => floats::<WIDE, _, _>(r, relation, ab, widen_bf16),
+        Type::F16 => floats::<WIDE, _, _>(r, relation, ab, move |x: u32| {
             let tiny = ftz && x & 0x7fff < 0x0400;
             widen_f16(if tiny { x & 0x8000 } else { x })
         }),
@@ -136,14 +152,18 @@ fn rare(r: &Registers, relation: Relation, ty: Type, ftz: bool, ab: [Slot; 2]) -
 }
 
 #[inline(always)]
-fn ordered<T: Lane + Ord>(r: &Registers, relation: Relation, ab: [Slot; 2]) -> u32 {
+fn ordered<const WIDE: bool, T: Lane + Ord>(
+    r: &Registers,
+    relation: Relation,
+    ab: [Slot; 2],
+) -> u32 {
     match relation {
-        Relation::Eq => test2(r, ab, |a: T, b| a == b),
-        Relation::Ne => !test2(r, ab, |a: T, b| a == b),
-        Relation::Lt => test2(r, ab, |a: T, b| a < b),
-        Relation::Le => !test2(r, ab, |a: T, b| a > b),
-        Relation::Gt => test2(r, ab, |a: T, b| a > b),
-        Relation::Ge => !test2(r, ab, |a: T, b| a < b),
+        Relation::Eq => test2::<WIDE, _>(r, ab, |a: T, b| a == b),
+        Relation::Ne => !test2::<WIDE, _>(r, ab, |a: T, b| a == b),
+        Relation::Lt => test2::<WIDE, _>(r, ab, |a: T, b| a < b),
+        Relation::Le => !test2::<WIDE, _>(r, ab, |a: T, b| a > b),
+        Relation::Gt => test2::<WIDE, _>(r, ab, |a: T, b| a > b),
+        Relation::Ge => !test2::<WIDE, _>(r, ab, |a: T, b| a < b),
         // Of floating-point numbers alone.
         _ => 0,
     }
@@ -151,17 +171,17 @@ fn ordered<T: Lane + Ord>(r: &Registers, relation: Relation, ab: [Slot; 2]) -> u
 
 /// A comparison that a NaN fails is the contrary of one that a NaN fulfils.
 #[inline(always)]
-fn floats<T: Lane, F: PartialOrd + Copy>(
+fn floats<const WIDE: bool, T: Lane, F: PartialOrd + Copy>(
     r: &Registers,
     relation: Relation,
     ab: [Slot; 2],
     value: impl Fn(T) -> F + Copy,
 ) -> u32 {
-    let eq = || test2(r, ab, |a, b| value(a) == value(b));
-    let lt = || test2(r, ab, |a, b| value(a) < value(b));
-    let le = || test2(r, ab, |a, b| value(a) <= value(b));
-    let gt = || test2(r, ab, |a, b| value(a) > value(b));
-    let ge = || test2(r, ab, |a, b| value(a) >= value(b));
+    let eq = || test2::<WIDE, _>(r, ab, |a, b| value(a) == value(b));
+    let lt = || test2::<WIDE, _>(r, ab, |a, b| value(a) < value(b));
+    let le = || test2::<WIDE, _>(r, ab, |a, b| value(a) <= value(b));
+    let gt = || test2::<WIDE, _>(r, ab, |a, b| value(a) > value(b));
+    let ge = || test2::<WIDE, _>(r, ab, |a, b| value(a) >= value(b));
     match relation {
         Relation::Eq => eq(),
         Relation::Ne => lt() | gt(),
@@ -180,7 +200,7 @@ fn floats<T: Lane, F: PartialOrd + Copy>(
     }
 }
 
-fn test(r: &Registers, property: Property, double: bool, a: Slot) -> u32 {
+fn test<const WIDE: bool>(r: &Registers, property: Property, double: bool, a: Slot) -> u32 {
     use std::num::FpCategory;
     let holds = |category: FpCategory| match property {
         Property::Finite => !matches!(category, FpCategory::Nan | FpCategory::Infinite),
@@ -192,9 +212,9 @@ fn test(r: &Registers, property: Property, double: bool, a: Slot) -> u32 {
         Property::Subnormal => category == FpCategory::Subnormal,
     };
     let bits = if double {
-        test2(r, [a, a], |x: f64, _| holds(x.classify()))
+        test2::<WIDE, _>(r, [a, a], |x: f64, _| holds(x.classify()))
     } else {
-        test2(r, [a, a], |x: f32, _| holds(x.classify()))
+        test2::<WIDE, _>(r, [a, a], |x: f32, _| holds(x.classify()))
     };
     bits & FULL
 }

@@ -37,7 +37,7 @@ pub struct Context<'a> {
     /// Present if races are tracked.
     pub race: Option<Shadow>,
     /// Present if races are tracked: accesses of all blocks to global memory.
-    pub conflicts: Option<Conflicts>,
+    pub conflicts: Option<Conflicts<'a>>,
     findings: Vec<Finding>,
     known: HashMap<(FindingKind, u32), usize>,
     /// For counting bank conflicts: the access that last touched a word of shared memory.
@@ -80,7 +80,7 @@ impl<'a> Context<'a> {
             conflicts: launch
                 .options
                 .races
-                .then(|| Conflicts::new(kernel.global_granule)),
+                .then(|| Conflicts::new(kernel.global_granule, global.numbers)),
             findings: Vec::new(),
             known: HashMap::new(),
             touched: vec![0; shared.div_ceil(4)],
@@ -106,7 +106,7 @@ impl<'a> Context<'a> {
             race.begin();
         }
         if let Some(conflicts) = &mut self.conflicts {
-            conflicts.begin(block_index as u32);
+            conflicts.begin(block_index);
         }
         self.counters.blocks += 1;
     }
@@ -211,7 +211,7 @@ impl<'a> Context<'a> {
 
     /// Passes over the banks that an access of `bytes` bytes a lane takes, and the fewest
     /// possible. Lanes share a pass in groups of 32, 16 or 8 for up to 4, 8 or 16 bytes.
-    #[inline(always)]
+    #[inline(never)]
     pub fn wavefronts(&mut self, offsets: &[u32; 32], mask: u32, bytes: usize) -> [u64; 2] {
         let group = match bytes {
             ..=4 => 32,

@@ -17,7 +17,7 @@ for_both_machines! {
 }
 
 #[inline(always)]
-fn run(r: &mut Registers, convert: &Convert, mask: u32) {
+fn run<const WIDE: bool>(r: &mut Registers, convert: &Convert, mask: u32) {
     match *convert {
         Convert::Move32 { d, a } => map1(r, mask, [d, a], |x: u32| x),
         Convert::Move64 { d, a } => map1(r, mask, [d, a], |x: u64| x),

@@ -15,7 +15,7 @@ for_both_machines! {
 }
 
 #[inline(always)]
-fn run(registers: &mut Registers, float: &Float, mask: u32) {
+fn run<const WIDE: bool>(registers: &mut Registers, float: &Float, mask: u32) {
     let plain = float.rounding == Rounding::Nearest && !(float.ftz || float.saturate || float.relu);
     match float.ty {
         FloatType::F32 if plain => single(registers, float, mask),

@@ -13,7 +13,7 @@ for_both_machines! {
 /// What address arithmetic and loops consist of gets vector loops of its own; the rest runs lane by
 /// lane.
 #[inline(always)]
-fn run(registers: &mut Registers, integer: &Integer, mask: u32) {
+fn run<const WIDE: bool>(registers: &mut Registers, integer: &Integer, mask: u32) {
     use IntType::{S16, S32, S64, U16, U32, U64};
     use Operation::*;
     let &Integer {

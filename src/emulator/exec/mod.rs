@@ -20,7 +20,6 @@ mod warp_loop;
 mod warp_state;
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rayon::prelude::*;
@@ -34,9 +33,15 @@ use super::memory::global::GlobalMemory;
 use super::program::Kernel;
 use block::Block;
 use context::Context;
+pub use memory::{GROUP, Group, Part, Pattern};
+pub use registers::lanes;
 
 /// Chunks of adjacent blocks a thread: enough to even out blocks of different lengths.
-const CHUNKS_PER_THREAD: u64 = 8;
+const CHUNKS_PER_THREAD: usize = 8;
+
+/// Warp instructions that one thread executes in about the time that it takes to share work with
+/// others (50 us on Zen 3, 2026-11-24): launches of so few stay on the thread that asks for them.
+const ALONE: u64 = 2048;
 
 /// Grids beyond this are not shuffled by the random schedule.
 const LARGEST_SHUFFLE: u64 = 1 << 22;
@@ -57,7 +62,7 @@ pub fn launch(
         stopped_at: AtomicU64::new(u64::MAX),
     };
     let chunks = if kernel.in_order || launch.options.races {
-        vec![work.run_any(&mut work.order(blocks))]
+        vec![work.run_any(&mut work.order(blocks), u64::MAX)]
     } else {
         work.run_in_parallel(blocks)
     };
@@ -85,6 +90,8 @@ pub fn launch(
 
 /// What some blocks, run one after the other, came to.
 struct Chunk {
+    /// How many ran to their end.
+    blocks: u64,
     counters: Counters,
     findings: Vec<Finding>,
     stopped: bool,
@@ -100,20 +107,30 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Runs blocks one after the other until it is worth while to wake other threads, and then the
+    /// rest in parallel.
     fn run_in_parallel(&self, blocks: u64) -> Vec<Chunk> {
-        let threads = rayon::current_num_threads() as u64;
-        let chunks = if threads == 1 {
-            1
-        } else {
-            blocks.min(threads * CHUNKS_PER_THREAD)
-        };
+        let threads = rayon::current_num_threads();
+        let alone = if threads == 1 { u64::MAX } else { ALONE };
+        let first = self.run_any(&mut (0..blocks), alone);
+        let (begun, stopped) = (first.blocks, first.stopped);
+        let mut all = vec![first];
+        if stopped || begun == blocks {
+            return all;
+        }
+        let left = blocks - begun;
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let chunks = most.min(threads * CHUNKS_PER_THREAD);
+        let end = |i: usize| begun + (i as u128 * u128::from(left) / chunks as u128) as u64;
+        let mut rest = Vec::new();
         (0..chunks)
             .into_par_iter()
-            .map(|i| {
-                let mut range: Range<u64> = i * blocks / chunks..(i + 1) * blocks / chunks;
-                self.run_any(&mut range)
-            })
-            .collect()
+            // Rayon would give each thread its share as one task, with which nobody could help.
+            .with_max_len(1)
+            .map(|i| self.run_any(&mut (end(i)..end(i + 1)), u64::MAX))
+            .collect_into_vec(&mut rest);
+        all.extend(rest);
+        all
     }
 
     /// The order in which blocks run that must not run at once.
@@ -133,18 +150,24 @@ impl Work<'_> {
         Box::new(order.into_iter())
     }
 
-    fn run_any(&self, blocks: &mut dyn Iterator<Item = u64>) -> Chunk {
+    /// Runs blocks until none is left or so many instructions have been executed.
+    fn run_any(&self, blocks: &mut dyn Iterator<Item = u64>, instructions: u64) -> Chunk {
         if has_wide_vectors() && !self.launch.options.portable {
-            self.run::<true>(blocks)
+            self.run::<true>(blocks, instructions)
         } else {
-            self.run::<false>(blocks)
+            self.run::<false>(blocks, instructions)
         }
     }
 
-    fn run<const WIDE: bool>(&self, blocks: &mut dyn Iterator<Item = u64>) -> Chunk {
+    fn run<const WIDE: bool>(
+        &self,
+        blocks: &mut dyn Iterator<Item = u64>,
+        instructions: u64,
+    ) -> Chunk {
         let context = Context::new(self.kernel, self.memory, &self.parameters, self.launch);
         let mut block = Block::new(context);
         let mut stopped = false;
+        let mut done = 0;
         for index in blocks {
             // What comes after a block that ended the launch does not count.
             if index > self.stopped_at.load(Relaxed) && !self.kernel.in_order {
@@ -155,8 +178,13 @@ impl Work<'_> {
                 stopped = true;
                 break;
             }
+            done += 1;
+            if block.context.counters.warp_instructions >= instructions {
+                break;
+            }
         }
         Chunk {
+            blocks: done,
             counters: block.context.counters,
             findings: block.context.take_findings(),
             stopped,

@@ -23,8 +23,8 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// The registers of a warp before it begins: constants and parameters are set, all else is
-    /// zero.
+    /// The registers of a warp: constants and parameters are set, all else is left to
+    /// [`clear`](Self::clear).
     pub fn of_kernel(kernel: &Kernel, parameters: &[u8]) -> Self {
         let mut registers = Self {
             r32: vec![Row([0; LANES]); kernel.slots32],
@@ -44,17 +44,21 @@ impl Registers {
                 _ => registers.r32[usize::from(*slot)].0 = [value as u32; LANES],
             }
         }
-        for &(slot, value) in &kernel.constant_predicates {
-            registers.predicates[usize::from(slot)] = if value { FULL } else { 0 };
-        }
         registers
     }
 
-    /// Takes the values of another warp of the same kernel.
-    pub fn copy_from(&mut self, other: &Self) {
-        self.r32.copy_from_slice(&other.r32);
-        self.r64.copy_from_slice(&other.r64);
-        self.predicates.copy_from_slice(&other.predicates);
+    /// Sets to zero what instructions write; what they only read stays.
+    pub fn clear(&mut self, kernel: &Kernel) {
+        for range in &kernel.written32 {
+            self.r32[range.clone()].fill(Row([0; LANES]));
+        }
+        for range in &kernel.written64 {
+            self.r64[range.clone()].fill(Row([0; LANES]));
+        }
+        self.predicates.fill(0);
+        for &(slot, value) in &kernel.constant_predicates {
+            self.predicates[usize::from(slot)] = if value { FULL } else { 0 };
+        }
     }
 
     #[inline(always)]
@@ -84,6 +88,22 @@ impl Registers {
     pub fn set32(&mut self, slot: Slot, mask: u32, values: &[u32; LANES]) {
         if slot != SINK {
             blend(&mut self.r32[usize::from(slot)].0, mask, values);
+        }
+    }
+
+    /// As [`set32`](Self::set32), of what `fill` writes: straight into the register where all lanes
+    /// are set.
+    #[inline(always)]
+    pub fn fill32(&mut self, slot: Slot, mask: u32, fill: impl FnOnce(&mut [u32; LANES])) {
+        let direct = mask == FULL && slot != SINK;
+        let mut spare = [0; LANES];
+        fill(if direct {
+            &mut self.r32[usize::from(slot)].0
+        } else {
+            &mut spare
+        });
+        if !direct {
+            self.set32(slot, mask, &spare);
         }
     }
 
@@ -235,32 +255,61 @@ pub fn map3<A: Lane, B: Lane, C: Lane, D: Lane>(
 
 /// The mask of the lanes where `f(a, b)` holds.
 #[inline(always)]
-pub fn test2<A: Lane>(registers: &Registers, [a, b]: [Slot; 2], f: impl Fn(A, A) -> bool) -> u32 {
+pub fn test2<const WIDE: bool, A: Lane>(
+    registers: &Registers,
+    [a, b]: [Slot; 2],
+    f: impl Fn(A, A) -> bool,
+) -> u32 {
     let (a, b) = (A::row(registers, a), A::row(registers, b));
-    let mut bits = [0u32; LANES];
+    let mut holds = [0; LANES];
     for lane in 0..LANES {
-        bits[lane] = u32::from(f(A::from_raw(a[lane]), A::from_raw(b[lane]))) << lane;
+        let one = f(A::from_raw(a[lane]), A::from_raw(b[lane]));
+        holds[lane] = if one { FULL } else { 0 };
     }
-    bits.iter().fold(0, |all, bit| all | bit)
+    signs::<WIDE>(&holds)
+}
+
+/// The mask of the lanes whose highest bit is set. The compiler does not find the instruction for
+/// this by itself and takes the vectors apart instead.
+#[inline(always)]
+pub fn signs<const WIDE: bool>(values: &[u32; LANES]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if WIDE {
+        // SAFETY: `WIDE` is chosen only where the CPU has AVX2.
+        return unsafe { wide_signs(values) };
+    }
+    (values.iter().enumerate()).fold(0, |all, (lane, value)| all | value >> 31 << lane)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2")]
+fn wide_signs(values: &[u32; LANES]) -> u32 {
+    use std::arch::x86_64::{__m256, _mm256_movemask_ps};
+    let (groups, _) = values.as_chunks::<8>();
+    groups.iter().enumerate().fold(0, |all, (i, &group)| {
+        let group: __m256 = bytemuck::cast(group);
+        all | (_mm256_movemask_ps(group) as u32) << (8 * i)
+    })
 }
 
 /// Defines a function that runs `$body` compiled for AVX2 and FMA where `WIDE`, which the caller
 /// chooses once it has asked the CPU.
 macro_rules! for_both_machines {
-    ($(#[$doc:meta])* $name:ident = $body:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {
+    ($(#[$doc:meta])* $name:ident $([$lifetime:lifetime])? = $body:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {
         $(#[$doc])*
         #[inline(always)]
-        pub fn $name<const WIDE: bool>($($arg: $ty),*) $(-> $ret)? {
+        pub fn $name<$($lifetime,)? const WIDE: bool>($($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             if WIDE {
                 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
-                fn wide($($arg: $ty),*) $(-> $ret)? {
-                    $body($($arg),*)
+                fn wide$(<$lifetime>)?($($arg: $ty),*) $(-> $ret)? {
+                    $body::<true>($($arg),*)
                 }
                 // SAFETY: `WIDE` is chosen only where the CPU has all of these features.
                 return unsafe { wide($($arg),*) };
             }
-            $body($($arg),*)
+            $body::<false>($($arg),*)
         }
     };
 }

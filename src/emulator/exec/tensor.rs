@@ -187,7 +187,7 @@ for_both_machines! {
 }
 
 #[inline(always)]
-fn run(registers: &mut Registers, mma: &Mma) {
+fn run<const WIDE: bool>(registers: &mut Registers, mma: &Mma) {
     match mma.ty {
         Type::BF16 => product(registers, mma, |bits| f32::from_bits(bits << 16)),
         _ => product(registers, mma, widen_f16),

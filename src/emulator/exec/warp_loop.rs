@@ -170,21 +170,48 @@ fn straight<const WIDE: bool>(
     split: Split,
     left: &mut u64,
 ) -> Result<Option<Pause>, Stop> {
+    let mut tally = Tally {
+        left: *left,
+        ..Tally::default()
+    };
+    let result = step_on::<WIDE>(context, state, split, &mut tally);
+    *left = tally.left;
+    context.counters.thread_instructions += tally.thread_instructions;
+    context.counters.simt_flop += tally.simt_flop;
+    result
+}
+
+/// What is counted with every instruction; apart from all other counters it stays in the
+/// processor's registers.
+#[derive(Default)]
+struct Tally {
+    left: u64,
+    thread_instructions: u64,
+    simt_flop: u64,
+}
+
+#[inline(always)]
+fn step_on<const WIDE: bool>(
+    context: &mut Context,
+    state: &mut WarpState,
+    split: Split,
+    tally: &mut Tally,
+) -> Result<Option<Pause>, Stop> {
     let code = context.kernel.code.as_slice();
     let Split {
         mut pc, mut mask, ..
     } = split;
     let mut meeting = next_meeting(state);
     loop {
-        if *left == 0 {
+        if tally.left == 0 {
             state.join(pc, mask, Waiting::No);
             return Ok(Some(Pause::Turn));
         }
-        *left -= 1;
+        tally.left -= 1;
         let instruction = &code[pc as usize];
         let active = mask & (state.registers.predicate(instruction.guard) ^ instruction.flip);
-        context.counters.thread_instructions += u64::from(mask.count_ones());
-        context.counters.simt_flop += u64::from(active.count_ones()) * u64::from(instruction.flop);
+        tally.thread_instructions += u64::from(mask.count_ones());
+        tally.simt_flop += u64::from(active.count_ones()) * u64::from(instruction.flop);
         context.pc = pc;
         if let Op::Control(control) = &instruction.op {
             match control {

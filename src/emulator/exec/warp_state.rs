@@ -5,7 +5,7 @@ use crate::emulator::program::{Kernel, Special};
 
 use super::async_copy::Pending;
 use super::context::Context;
-use super::registers::{FULL, LANES, Registers, Row};
+use super::registers::{FULL, LANES, Registers};
 
 /// Why some lanes do not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,8 @@ pub struct WarpState {
     /// All live lanes, in no order.
     pub splits: Vec<Split>,
     pub copies: Pending,
-    /// Values of special registers, the same in every block but for the block's position.
-    specials: Vec<Row<u32>>,
+    /// Whether special registers have been set.
+    begun: bool,
 }
 
 impl WarpState {
@@ -53,12 +53,12 @@ impl WarpState {
             live: 0,
             splits: Vec::new(),
             copies: Pending::default(),
-            specials: Vec::new(),
+            begun: false,
         }
     }
 
     /// Begins another block.
-    pub fn begin(&mut self, context: &Context, template: &Registers) {
+    pub fn begin(&mut self, context: &Context) {
         let [x, y, z] = context.launch.block;
         let first = self.index * LANES as u32;
         let here = (x * y * z).saturating_sub(first).min(LANES as u32);
@@ -74,23 +74,25 @@ impl WarpState {
         if self.local.len() > 0 {
             self.local.clear();
         }
-        self.registers.copy_from(template);
-        if self.specials.is_empty() {
-            self.specials = (context.kernel.specials.iter())
-                .map(|&(_, special)| {
-                    Row(std::array::from_fn(|lane| {
-                        special_value(special, context, first + lane as u32)
-                    }))
-                })
-                .collect();
+        self.registers.clear(context.kernel);
+        self.set_specials(context, first);
+    }
+
+    /// Sets the special registers: all of them once, the block's position in every block.
+    fn set_specials(&mut self, context: &Context, first: u32) {
+        for &(slot, special) in &context.kernel.specials {
+            let row = &mut self.registers.r32[usize::from(slot)].0;
+            match special {
+                Special::Ctaid(axis) => *row = [context.block[usize::from(axis % 3)]; LANES],
+                _ if self.begun => {}
+                _ => {
+                    for (lane, value) in row.iter_mut().enumerate() {
+                        *value = special_value(special, context, first + lane as u32);
+                    }
+                }
+            }
         }
-        for (&(slot, special), row) in context.kernel.specials.iter().zip(&self.specials) {
-            let to = &mut self.registers.r32[usize::from(slot)];
-            *to = match special {
-                Special::Ctaid(axis) => Row([context.block[usize::from(axis % 3)]; LANES]),
-                _ => *row,
-            };
-        }
+        self.begun = true;
     }
 
     /// Whether all lanes have ended.

@@ -5,8 +5,10 @@
 //! faulty kernel are a finding and never undefined behaviour of the emulator itself.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use crate::emulator::error::EmulatorError;
+use crate::emulator::race::{Accesses, Numbers};
 
 /// The upper half of the first buffer's address.
 pub const FIRST_SLOT: u64 = 0x7000;
@@ -35,15 +37,17 @@ pub struct Slot {
     words: Vec<AtomicU32>,
     /// One bit a byte: whether it has been written.
     written: Vec<AtomicU32>,
-    /// One bit a sector, of the launch under way.
-    read_sectors: Vec<AtomicU64>,
-    written_sectors: Vec<AtomicU64>,
-    /// Sectors that were read with the promise that nothing writes them.
-    read_only_sectors: Vec<AtomicU64>,
+    /// Of the launch under way: which sectors were read, written, and read with the promise that
+    /// nothing writes them.
+    read: Sectors,
+    stored: Sectors,
+    promised: Sectors,
     /// The first instruction that made the promise.
     read_only_by: AtomicU32,
     /// Whether every byte has been written.
     complete: AtomicBool,
+    /// Which blocks accessed what, where that is tracked: one map for each granule.
+    pub accesses: Mutex<Vec<Accesses>>,
 }
 
 fn atomics<T: Default>(len: usize) -> Vec<T> {
@@ -62,11 +66,12 @@ impl Slot {
                 .take(bytes.div_ceil(4))
                 .collect(),
             written: atomics(sectors),
-            read_sectors: atomics(sectors.div_ceil(64)),
-            written_sectors: atomics(sectors.div_ceil(64)),
-            read_only_sectors: atomics(sectors.div_ceil(64)),
+            read: Sectors::new(sectors),
+            stored: Sectors::new(sectors),
+            promised: Sectors::new(sectors),
             read_only_by: AtomicU32::new(u32::MAX),
             complete: AtomicBool::new(bytes == 0),
+            accesses: Mutex::default(),
         }
     }
 
@@ -153,11 +158,11 @@ impl Slot {
     pub fn touch(&self, offset: usize, bytes: usize, touch: Touch) {
         let (first, last) = (offset / SECTOR, (offset + bytes - 1) / SECTOR);
         match touch {
-            Touch::Read => set_bits(&self.read_sectors, first, last),
-            Touch::Write => set_bits(&self.written_sectors, first, last),
+            Touch::Read => self.read.set(first, last),
+            Touch::Write => self.stored.set(first, last),
             Touch::ReadOnly => {
-                set_bits(&self.read_sectors, first, last);
-                set_bits(&self.read_only_sectors, first, last);
+                self.read.set(first, last);
+                self.promised.set(first, last);
             }
         }
     }
@@ -173,24 +178,94 @@ impl Slot {
     /// promised otherwise.
     pub fn broken_promise(&self) -> Option<(usize, u32)> {
         let pc = self.read_only_by.load(Relaxed);
-        let both = |i: usize| {
-            self.read_only_sectors[i].load(Relaxed) & self.written_sectors[i].load(Relaxed)
-        };
-        let entry = (0..self.written_sectors.len()).find(|&i| both(i) != 0)?;
-        let sector = 64 * entry + both(entry).trailing_zeros() as usize;
+        let sector = self.promised.first_common(&self.stored)?;
         Some((sector * SECTOR, pc))
     }
 
     fn forget_sectors(&mut self) {
         *self.read_only_by.get_mut() = u32::MAX;
-        for map in [
-            &mut self.read_sectors,
-            &mut self.written_sectors,
-            &mut self.read_only_sectors,
-        ] {
-            map.iter_mut().for_each(|entry| *entry.get_mut() = 0);
+        self.read.clear();
+        self.stored.clear();
+        self.promised.clear();
+    }
+}
+
+/// A set of sectors, one bit each. What it costs to count and to clear it depends on how many it
+/// holds, not on the size of the buffer, which in training is one of many megabytes.
+#[derive(Debug)]
+struct Sectors {
+    bits: Vec<AtomicU64>,
+    /// One bit for each entry of `bits` that is not zero.
+    used: Vec<AtomicU64>,
+}
+
+impl Sectors {
+    fn new(sectors: usize) -> Self {
+        let entries = sectors.div_ceil(64);
+        Self {
+            bits: atomics(entries),
+            used: atomics(entries.div_ceil(64)),
         }
     }
+
+    #[inline(always)]
+    fn set(&self, first: usize, last: usize) {
+        if first / 64 == last / 64 {
+            let mask = (u64::MAX >> (63 - (last - first))) << (first % 64);
+            if self.bits[first / 64].load(Relaxed) & mask != mask {
+                self.add(first / 64, mask);
+            }
+        } else {
+            for sector in first..=last {
+                self.add(sector / 64, 1 << (sector % 64));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn add(&self, entry: usize, mask: u64) {
+        if self.bits[entry].fetch_or(mask, Relaxed) == 0 {
+            self.used[entry / 64].fetch_or(1 << (entry % 64), Relaxed);
+        }
+    }
+
+    /// The entries that are not zero, and where they stand.
+    fn entries(&self) -> impl Iterator<Item = (usize, u64)> {
+        let used = self.used.iter().enumerate();
+        used.filter(|(_, used)| used.load(Relaxed) != 0)
+            .flat_map(|(i, used)| ones(used.load(Relaxed)).map(move |bit| 64 * i + bit))
+            .map(|entry| (entry, self.bits[entry].load(Relaxed)))
+    }
+
+    fn count(&self) -> u64 {
+        self.entries()
+            .map(|(_, bits)| u64::from(bits.count_ones()))
+            .sum()
+    }
+
+    /// The lowest sector of both sets.
+    fn first_common(&self, other: &Self) -> Option<usize> {
+        self.entries().find_map(|(entry, bits)| {
+            let both = bits & other.bits[entry].load(Relaxed);
+            (both != 0).then(|| 64 * entry + both.trailing_zeros() as usize)
+        })
+    }
+
+    fn clear(&mut self) {
+        for (i, used) in self.used.iter_mut().enumerate() {
+            let used = std::mem::take(used.get_mut());
+            ones(used).for_each(|bit| *self.bits[64 * i + bit].get_mut() = 0);
+        }
+    }
+}
+
+/// Which bits are set, lowest first.
+fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (bits != 0).then(|| bits.trailing_zeros() as usize);
+        bits &= bits.wrapping_sub(1);
+        bit
+    })
 }
 
 /// What a launch does to a sector.
@@ -200,21 +275,6 @@ pub enum Touch {
     /// Read with the promise that the kernel never writes it.
     ReadOnly,
     Write,
-}
-
-#[inline(always)]
-fn set_bits(map: &[AtomicU64], first: usize, last: usize) {
-    if first / 64 == last / 64 {
-        let mask = (u64::MAX >> (63 - (last - first))) << (first % 64);
-        let entry = &map[first / 64];
-        if entry.load(Relaxed) & mask != mask {
-            entry.fetch_or(mask, Relaxed);
-        }
-    } else {
-        for bit in first..=last {
-            map[bit / 64].fetch_or(1 << (bit % 64), Relaxed);
-        }
-    }
 }
 
 /// The bits of `bytes` bytes from `offset` in a map of one bit a byte: index and mask.
@@ -232,6 +292,8 @@ fn bits(offset: usize, bytes: usize) -> impl Iterator<Item = (usize, u32)> {
 #[derive(Debug, Default)]
 pub struct GlobalMemory {
     slots: Vec<Option<Slot>>,
+    /// Of the blocks of the launch under way.
+    pub numbers: Numbers,
 }
 
 impl GlobalMemory {
@@ -287,8 +349,16 @@ impl GlobalMemory {
         self.slots.iter().flatten()
     }
 
-    /// Forgets which sectors were touched: a new launch begins.
-    pub fn begin_launch(&mut self) {
+    /// Forgets which sectors were touched: a new launch of so many blocks begins.
+    pub fn begin_launch(&mut self, blocks: u64) {
+        if self.numbers.begin_launch(blocks).is_none() {
+            for slot in self.slots.iter_mut().flatten() {
+                let accesses = slot.accesses.get_mut();
+                let accesses = accesses.unwrap_or_else(PoisonError::into_inner);
+                accesses.iter_mut().for_each(Accesses::clear);
+            }
+            self.numbers.begin_launch(blocks);
+        }
         self.slots
             .iter_mut()
             .flatten()
@@ -297,15 +367,10 @@ impl GlobalMemory {
 
     /// Unique sectors read and written since the launch began.
     pub fn footprint(&self) -> [u64; 2] {
-        let count = |map: &[AtomicU64]| -> u64 {
-            map.iter()
-                .map(|entry| u64::from(entry.load(Relaxed).count_ones()))
-                .sum()
-        };
         let slots = || self.slots.iter().flatten();
         [
-            slots().map(|slot| count(&slot.read_sectors)).sum(),
-            slots().map(|slot| count(&slot.written_sectors)).sum(),
+            slots().map(|slot| slot.read.count()).sum(),
+            slots().map(|slot| slot.stored.count()).sum(),
         ]
     }
 }
@@ -377,7 +442,7 @@ mod tests {
         slot.touch(64, 4, Touch::Write);
         // 4 sectors, none new, sectors 62 to 68.
         assert_eq!(memory.footprint(), [4 + 7, 1]);
-        memory.begin_launch();
+        memory.begin_launch(1);
         assert_eq!(memory.footprint(), [0, 0]);
     }
 }

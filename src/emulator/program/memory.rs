@@ -62,6 +62,14 @@ pub struct Access {
     pub registers: [Slot; 4],
 }
 
+impl Access {
+    /// Bytes that each lane loads or stores.
+    #[inline(always)]
+    pub fn lane_bytes(&self) -> usize {
+        usize::from(self.bytes) * usize::from(self.count)
+    }
+}
+
 /// Decodes a load, a store, a prefetch or a question about an address.
 pub fn decode(
     d: &mut Decoder,

@@ -23,6 +23,7 @@ mod variables;
 pub mod warp;
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 pub use decoder::{LOCAL_BASE, SHARED_BASE};
 pub use modifiers::Modifiers;
@@ -158,6 +159,9 @@ pub struct Kernel {
     pub specials: Vec<(Slot, Special)>,
     /// Registers that hold parameters: a load of one is a move.
     pub parameter_slots: Vec<(Slot, ParameterPart)>,
+    /// All other registers, which instructions write: every block finds them zero.
+    pub written32: Vec<Range<usize>>,
+    pub written64: Vec<Range<usize>>,
     /// Source lines by [`Instruction::location`]; the first stands for none.
     pub locations: Vec<Option<SourceLine>>,
     /// Bytes of the narrowest access to shared memory: races are tracked in this unit.
@@ -170,10 +174,41 @@ pub struct Kernel {
 }
 
 impl Kernel {
+    /// Finds the registers that instructions write: those that nothing has set beforehand.
+    fn find_written(&mut self) {
+        let (parameters64, parameters32): (Vec<_>, Vec<_>) =
+            (self.parameter_slots.iter()).partition(|(_, part)| part.class == types::Class::R64);
+        let slots = |parameters: Vec<&(Slot, ParameterPart)>| -> Vec<Slot> {
+            parameters.iter().map(|(slot, _)| *slot).collect()
+        };
+        let mut set32 = slots(parameters32);
+        set32.extend(self.constants32.iter().map(|&(slot, _)| slot));
+        set32.extend(self.specials.iter().map(|&(slot, _)| slot));
+        let mut set64 = slots(parameters64);
+        set64.extend(self.constants64.iter().map(|&(slot, _)| slot));
+        self.written32 = between(set32, self.slots32);
+        self.written64 = between(set64, self.slots64);
+    }
+
     /// The source line of an instruction, where `.loc` gives it.
     pub fn source(&self, instruction: &Instruction) -> Option<SourceLine> {
         self.locations.get(instruction.location as usize)?.clone()
     }
+}
+
+/// The numbers below `end` that are not among `taken`.
+fn between(mut taken: Vec<Slot>, end: usize) -> Vec<Range<usize>> {
+    taken.sort_unstable();
+    let ends = taken.iter().map(|&slot| usize::from(slot)).chain([end]);
+    let mut start = 0;
+    let mut ranges = Vec::new();
+    for end in ends {
+        if start < end {
+            ranges.push(start..end);
+        }
+        start = end + 1;
+    }
+    ranges
 }
 
 /// Kernels, and names and indices of the buffers of variables.

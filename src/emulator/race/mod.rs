@@ -4,5 +4,5 @@
 mod conflicts;
 mod shadow;
 
-pub use conflicts::{Conflict, Conflicts};
+pub use conflicts::{Accesses, Conflict, Conflicts, Numbers};
 pub use shadow::Shadow;

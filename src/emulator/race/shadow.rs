@@ -5,6 +5,9 @@
 //! for every warp, the last readers of each granule. A granule is the narrowest access of the
 //! kernel, so that the shadow is exact to the byte.
 
+use std::ops::Range;
+
+use crate::emulator::exec::{GROUP, Group, Part, Pattern, lanes};
 use crate::emulator::finding::FindingKind;
 
 /// A race, as the later of the two accesses found it.
@@ -20,19 +23,29 @@ pub struct Found {
 /// The lane of an access that a warp makes as a whole, such as `ldmatrix`.
 const TOGETHER: u8 = u8::MAX;
 
+/// Who wrote a granule last.
 #[derive(Clone, Copy, Debug, Default)]
-struct Write {
-    clock: u32,
+struct Writer {
     warp: u8,
     lane: u8,
     atomic: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
+struct Write {
+    clock: u32,
+    writer: Writer,
+}
+
+/// The last reads of a granule by one warp.
+#[derive(Clone, Copy, Debug)]
 struct Reads {
     clock: u32,
     lanes: u32,
 }
+
+/// Clocks are set back where a block would begin beyond this.
+const LATEST_BEGIN: u32 = u32::MAX / 4;
 
 /// What a block's warps did to shared memory.
 #[derive(Debug)]
@@ -42,14 +55,21 @@ pub struct Shadow {
     shift: u32,
     warps: usize,
     granules: usize,
-    writes: Vec<Write>,
+    /// Of each granule, clock and writer apart so that clocks are compared in vectors.
+    write_clocks: Vec<u32>,
+    writers: Vec<Writer>,
     /// Of each warp, granule by granule.
-    reads: Vec<Reads>,
+    read_clocks: Vec<u32>,
+    read_lanes: Vec<u32>,
     clocks: Vec<u32>,
     /// `seen[w * warps + v]`: accesses of v before this time are ordered before what w does now.
     seen: Vec<u32>,
     /// Accesses of the warp's own lanes before this time are ordered for all of its lanes.
     synced: Vec<u32>,
+    /// Accesses of any warp before this time are ordered before what this warp does now: the
+    /// smallest of `synced` and `seen`. After a barrier this is now, and one comparison tells of
+    /// most accesses that they are in order.
+    floors: Vec<u32>,
     /// Where only some lanes have synchronised: `[warp][lane][other lane]`.
     lane_seen: Vec<Option<Box<[[u32; 32]; 32]>>>,
     /// Granules that an asynchronous copy is about to write: thread + 1.
@@ -67,11 +87,14 @@ impl Shadow {
             shift: granule.trailing_zeros(),
             warps,
             granules,
-            writes: vec![Write::default(); granules],
-            reads: vec![Reads::default(); granules * warps],
+            write_clocks: vec![0; granules],
+            writers: vec![Writer::default(); granules],
+            read_clocks: vec![0; granules * warps],
+            read_lanes: vec![0; granules * warps],
             clocks: vec![0; warps],
             seen: vec![0; warps * warps],
             synced: vec![0; warps],
+            floors: vec![0; warps],
             lane_seen: vec![None; warps],
             in_flight: vec![0; granules],
             flights: 0,
@@ -81,14 +104,15 @@ impl Shadow {
     /// A new block begins: whatever was before is ordered before it.
     pub fn begin(&mut self) {
         let mut now = self.clocks.iter().max().map_or(1, |clock| clock + 1);
-        if now > u32::MAX / 2 {
-            self.writes.fill(Write::default());
-            self.reads.fill(Reads::default());
+        if now > LATEST_BEGIN {
+            self.write_clocks.fill(0);
+            self.read_clocks.fill(0);
             now = 1;
         }
         self.clocks.fill(now);
         self.seen.fill(now);
         self.synced.fill(now);
+        self.floors.fill(now);
         self.lane_seen.fill(None);
         if self.flights > 0 {
             self.in_flight.fill(0);
@@ -117,6 +141,13 @@ impl Shadow {
             *to = (*to).max(*from);
         }
         self.synced[w] = self.clocks[w];
+        self.find_floor(w);
+    }
+
+    fn find_floor(&mut self, w: usize) {
+        let seen = &self.seen[w * self.warps..][..self.warps];
+        let others = (seen.iter().enumerate()).filter(|&(other, _)| other != w);
+        self.floors[w] = others.fold(self.synced[w], |floor, (_, &seen)| floor.min(seen));
     }
 
     /// Lanes of a warp synchronise: all that live, or some.
@@ -126,6 +157,7 @@ impl Shadow {
         let now = self.clocks[w];
         if members & live == live {
             self.synced[w] = now;
+            self.find_floor(w);
             return;
         }
         let table = self.lane_seen[w].get_or_insert_with(|| Box::new([[0; 32]; 32]));
@@ -169,79 +201,124 @@ impl Shadow {
 
     #[inline(always)]
     fn write_ordered(&self, own: usize, lane: u8, write: Write) -> bool {
-        let lanes = if write.lane == TOGETHER {
-            u32::MAX
-        } else {
-            1 << write.lane
-        };
-        self.ordered(own, lane, usize::from(write.warp), lanes, write.clock)
+        let Writer { warp, lane: by, .. } = write.writer;
+        let lanes = if by == TOGETHER { u32::MAX } else { 1 << by };
+        self.ordered(own, lane, usize::from(warp), lanes, write.clock)
     }
 
-    /// Checks and notes an access of each lane of `mask` to `bytes` bytes.
+    /// Checks and notes an access of each lane of `mask`.
+    #[inline(always)]
     pub fn access(
         &mut self,
         warp: u32,
         mask: u32,
-        offsets: &[u32; 32],
+        pattern: &Pattern,
         bytes: usize,
         write: bool,
     ) -> Option<Found> {
-        if !write {
-            return self.read(warp, mask, offsets, bytes);
-        }
         let mut found = None;
-        for (lane, &offset) in offsets.iter().enumerate() {
-            if mask >> lane & 1 == 1 && found.is_none() {
-                found = self.check(warp, lane as u8, offset, bytes, write);
+        for group in pattern.parts(mask) {
+            if self.in_order(warp as usize, &group, bytes, write) {
+                continue;
             }
+            let check = |lane: usize| {
+                let offset = pattern.offsets[lane];
+                self.check(warp, lane as u8, offset, bytes, write)
+            };
+            found = found.or_else(|| lanes(group.lanes).find_map(check));
         }
         // Lanes of one instruction do not race with each other: all checks come first.
-        for (lane, &offset) in offsets.iter().enumerate() {
-            if mask >> lane & 1 == 1 {
-                self.note(warp, lane as u8, offset, bytes, write);
+        for group in pattern.parts(mask) {
+            if write {
+                self.note_writes(warp as usize, &group, pattern, bytes);
+            } else {
+                self.note_reads(warp as usize, &group, pattern, bytes);
             }
         }
         found
     }
 
-    /// Reads do not race with each other: each is checked and noted at once. Lanes that follow each
-    /// other and read the same are taken together.
-    fn read(&mut self, warp: u32, mask: u32, offsets: &[u32; 32], bytes: usize) -> Option<Found> {
-        let own = warp as usize;
-        let (clock, synced) = (self.clocks[own], self.synced[own]);
-        let mut found = None;
-        let mut lane = 0;
-        while lane < 32 {
-            let offset = offsets[lane];
-            let first = lane;
-            let mut lanes = 0;
-            while lane < 32 && offsets[lane] == offset {
-                lanes |= mask & 1 << lane;
-                lane += 1;
+    /// Whether one look at the clocks shows that accesses of these lanes are in order.
+    #[inline(always)]
+    fn in_order(&self, own: usize, part: &Part, bytes: usize, write: bool) -> bool {
+        let Some(length) = part.length(bytes) else {
+            return false;
+        };
+        let range = self.granules_of(part.first, length);
+        let floor = self.floors[own];
+        let before = |clocks: &[u32]| all_before(clocks, floor);
+        before(&self.write_clocks[range.clone()])
+            && (self.flights == 0
+                || self.in_flight[range.clone()]
+                    .iter()
+                    .all(|&thread| thread == 0))
+            && (!write
+                || (0..self.warps).all(|other| {
+                    let first = other * self.granules;
+                    before(&self.read_clocks[first + range.start..first + range.end])
+                }))
+    }
+
+    #[inline(always)]
+    fn note_writes(&mut self, own: usize, part: &Part, pattern: &Pattern, bytes: usize) {
+        let clock = self.clocks[own];
+        let writer = |lane: usize| Writer {
+            warp: own as u8,
+            lane: lane as u8,
+            atomic: false,
+        };
+        if part.group == Group::Run && part.is_whole() && bytes == self.granule {
+            let range = self.granules_of(part.first, GROUP * bytes);
+            self.write_clocks[range.clone()].fill(clock);
+            for (i, to) in self.writers[range].iter_mut().enumerate() {
+                *to = writer(part.lane + i);
             }
-            if lanes == 0 {
-                continue;
-            }
-            for granule in self.granules_of(offset, bytes) {
-                let known = self.writes[granule];
-                let writer = usize::from(known.warp);
-                let after = known.clock < synced
-                    || writer != own && known.clock < self.seen[own * self.warps + writer];
-                if !(after && self.flights == 0) && found.is_none() {
-                    let at = (granule << self.shift) as u32;
-                    found = (first..lane)
-                        .filter(|&lane| lanes >> lane & 1 == 1)
-                        .find_map(|lane| self.check(warp, lane as u8, at, 1, false));
-                }
-                let reads = &mut self.reads[own * self.granules + granule];
-                // Readers that are ordered before these need not be remembered.
-                if reads.clock == clock || reads.clock >= synced {
-                    lanes |= reads.lanes;
-                }
-                *reads = Reads { clock, lanes };
+            return;
+        }
+        for lane in lanes(part.lanes) {
+            for granule in self.granules_of(pattern.offsets[lane], bytes) {
+                self.write_clocks[granule] = clock;
+                self.writers[granule] = writer(lane);
             }
         }
-        found
+    }
+
+    #[inline(always)]
+    fn note_reads(&mut self, own: usize, part: &Part, pattern: &Pattern, bytes: usize) {
+        let (clock, synced) = (self.clocks[own], self.synced[own]);
+        let row = own * self.granules;
+        let mut note = |granule: usize, lanes: u32| {
+            let known = &mut self.read_lanes[row + granule];
+            // Readers that are ordered before these need not be remembered.
+            let kept = if self.read_clocks[row + granule] >= synced {
+                *known
+            } else {
+                0
+            };
+            *known = kept | lanes;
+            self.read_clocks[row + granule] = clock;
+        };
+        match part.group {
+            Group::Same => {
+                let granules = granules(part.first, bytes, self.shift, self.granules);
+                granules.for_each(|granule| note(granule, part.lanes));
+            }
+            Group::Run if part.is_whole() && bytes == self.granule => {
+                let range = granules(part.first, GROUP * bytes, self.shift, self.granules);
+                let range = row + range.start..row + range.end;
+                let clocks = &mut self.read_clocks[range.clone()];
+                let known = &mut self.read_lanes[range];
+                if let (Ok(clocks), Ok(known)) = (clocks.try_into(), known.try_into()) {
+                    note_run(clocks, known, clock, synced, part.lane);
+                }
+            }
+            _ => {
+                for lane in lanes(part.lanes) {
+                    granules(pattern.offsets[lane], bytes, self.shift, self.granules)
+                        .for_each(|granule| note(granule, 1 << lane));
+                }
+            }
+        }
     }
 
     /// As [`access`](Self::access), of an access that the warp makes as a whole: one row of
@@ -265,18 +342,34 @@ impl Shadow {
     }
 
     #[inline(always)]
-    fn granules_of(&self, offset: u32, bytes: usize) -> std::ops::Range<usize> {
-        let first = offset as usize >> self.shift;
-        let end = (offset as usize + bytes + self.granule - 1) >> self.shift;
-        first.min(self.granules)..end.min(self.granules)
+    fn granules_of(&self, offset: u32, bytes: usize) -> Range<usize> {
+        granules(offset, bytes, self.shift, self.granules)
     }
 
     #[inline(always)]
+    fn write_of(&self, granule: usize) -> Write {
+        Write {
+            clock: self.write_clocks[granule],
+            writer: self.writers[granule],
+        }
+    }
+
+    fn set_write(&mut self, granule: usize, warp: usize, lane: u8, atomic: bool) {
+        self.write_clocks[granule] = self.clocks[warp];
+        self.writers[granule] = Writer {
+            warp: warp as u8,
+            lane,
+            atomic,
+        };
+    }
+
+    #[inline(never)]
     fn check(&self, warp: u32, lane: u8, offset: u32, bytes: usize, write: bool) -> Option<Found> {
         let own = warp as usize;
+        let floor = self.floors[own];
         for granule in self.granules_of(offset, bytes) {
-            let known = self.writes[granule];
-            if !self.write_ordered(own, lane, known) {
+            let known = self.write_of(granule);
+            if known.clock >= floor && !self.write_ordered(own, lane, known) {
                 return Some(self.found(own, lane, granule, write, Before::Write(known)));
             }
             if self.flights > 0 && self.in_flight[granule] != 0 {
@@ -287,8 +380,14 @@ impl Shadow {
                 continue;
             }
             for other in 0..self.warps {
-                let reads = self.reads[other * self.granules + granule];
-                if reads.lanes != 0 && !self.ordered(own, lane, other, reads.lanes, reads.clock) {
+                let reads = Reads {
+                    clock: self.read_clocks[other * self.granules + granule],
+                    lanes: self.read_lanes[other * self.granules + granule],
+                };
+                if reads.clock >= floor
+                    && reads.lanes != 0
+                    && !self.ordered(own, lane, other, reads.lanes, reads.clock)
+                {
                     return Some(self.found(
                         own,
                         lane,
@@ -302,18 +401,12 @@ impl Shadow {
         None
     }
 
-    #[inline(always)]
     fn note(&mut self, warp: u32, lane: u8, offset: u32, bytes: usize, write: bool) {
         let own = warp as usize;
         let clock = self.clocks[own];
         for granule in self.granules_of(offset, bytes) {
             if write {
-                self.writes[granule] = Write {
-                    clock,
-                    warp: own as u8,
-                    lane,
-                    atomic: false,
-                };
+                self.set_write(granule, own, lane, false);
                 continue;
             }
             let lanes = if lane == TOGETHER {
@@ -321,19 +414,22 @@ impl Shadow {
             } else {
                 1 << lane
             };
-            let known = self.reads[own * self.granules + granule];
-            let kept = known.clock == clock || known.clock >= self.synced[own];
-            self.reads[own * self.granules + granule] = Reads {
-                clock,
-                lanes: if kept { known.lanes | lanes } else { lanes },
+            let at = own * self.granules + granule;
+            let kept = self.read_clocks[at] >= self.synced[own];
+            self.read_lanes[at] = if kept {
+                self.read_lanes[at] | lanes
+            } else {
+                lanes
             };
+            self.read_clocks[at] = clock;
         }
     }
 
     #[cold]
     fn found(&self, own: usize, lane: u8, granule: usize, write: bool, before: Before) -> Found {
         let (other, who, what) = match before {
-            Before::Write(Write { warp, lane, .. }) => {
+            Before::Write(Write { writer, .. }) => {
+                let Writer { warp, lane, .. } = writer;
                 let lanes = match lane {
                     TOGETHER => "together".to_owned(),
                     lane => format!("lane {lane}"),
@@ -371,19 +467,14 @@ impl Shadow {
         let own = warp as usize;
         let mut found = None;
         for granule in self.granules_of(offset, bytes) {
-            if !self.writes[granule].atomic {
+            if !self.writers[granule].atomic {
                 let at = (granule * self.granule) as u32;
                 let problem = self.check(warp, lane as u8, at, self.granule, true);
                 found = found.or(problem);
             }
             // As a read too, so that a later ordinary write looks at every warp's updates.
             self.note(warp, lane as u8, (granule * self.granule) as u32, 1, false);
-            self.writes[granule] = Write {
-                clock: self.clocks[own],
-                warp: own as u8,
-                lane: lane as u8,
-                atomic: true,
-            };
+            self.set_write(granule, own, lane as u8, true);
         }
         found
     }
@@ -408,8 +499,105 @@ impl Shadow {
     }
 }
 
+#[inline(always)]
+fn granules(offset: u32, bytes: usize, shift: u32, count: usize) -> Range<usize> {
+    let first = offset as usize >> shift;
+    let end = (offset as usize + bytes + (1 << shift) - 1) >> shift;
+    first.min(count)..end.min(count)
+}
+
+/// Whether all clocks are before `floor`. None is half of all numbers away from it, so that the
+/// sign of the difference tells.
+#[inline(always)]
+fn all_before(clocks: &[u32], floor: u32) -> bool {
+    match <&[u32; GROUP]>::try_from(clocks) {
+        Ok(clocks) => {
+            let sign = |all: u32, clock: &u32| all & clock.wrapping_sub(floor);
+            clocks.iter().fold(u32::MAX, sign) >> 31 == 1
+        }
+        Err(_) => clocks.iter().all(|&clock| clock < floor),
+    }
+}
+
+/// Notes that eight lanes read a granule each, one behind the other.
+#[inline(always)]
+fn note_run(
+    clocks: &mut [u32; GROUP],
+    known: &mut [u32; GROUP],
+    clock: u32,
+    synced: u32,
+    first: usize,
+) {
+    for i in 0..GROUP {
+        let kept = if clocks[i] >= synced { known[i] } else { 0 };
+        known[i] = kept | 1 << (first + i);
+        clocks[i] = clock;
+    }
+}
+
 enum Before {
     Write(Write),
     Reads(usize, Reads),
     Copy(u32),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every lane at its own word.
+    fn words() -> Pattern {
+        Pattern::of::<false>(&std::array::from_fn(|lane| 4 * lane as u32), 4)
+    }
+
+    fn access(shadow: &mut Shadow, warp: u32, write: bool) -> Option<FindingKind> {
+        let found = shadow.access(warp, u32::MAX, &words(), 4, write);
+        found.map(|found| found.kind)
+    }
+
+    #[test]
+    fn a_warp_that_synchronised_its_own_lanes_often_still_races_with_others() {
+        for first_writes in [true, false] {
+            let mut shadow = Shadow::new(128, 4, 2);
+            shadow.begin();
+            for _ in 0..5 {
+                shadow.sync_lanes(0, u32::MAX, u32::MAX);
+            }
+            assert_eq!(access(&mut shadow, 1, first_writes), None);
+            let found = access(&mut shadow, 0, !first_writes);
+            assert_eq!(found, Some(FindingKind::SharedRace));
+        }
+    }
+
+    #[test]
+    fn accesses_on_both_sides_of_a_barrier_do_not_race() {
+        let mut shadow = Shadow::new(128, 4, 3);
+        for _ in 0..3 {
+            shadow.begin();
+            for writer in 0..3 {
+                assert_eq!(access(&mut shadow, writer, true), None);
+                let mut joined = Vec::new();
+                (0..3).for_each(|warp| shadow.release(warp, &mut joined));
+                (0..3).for_each(|warp| shadow.acquire(warp, &joined));
+                for reader in 0..3 {
+                    assert_eq!(access(&mut shadow, reader, false), None);
+                }
+                let mut joined = Vec::new();
+                (0..3).for_each(|warp| shadow.release(warp, &mut joined));
+                (0..3).for_each(|warp| shadow.acquire(warp, &joined));
+            }
+        }
+    }
+
+    #[test]
+    fn a_warp_at_another_barrier_is_not_ordered() {
+        let mut shadow = Shadow::new(128, 4, 3);
+        shadow.begin();
+        assert_eq!(access(&mut shadow, 0, true), None);
+        let mut joined = Vec::new();
+        (0..2).for_each(|warp| shadow.release(warp, &mut joined));
+        (0..2).for_each(|warp| shadow.acquire(warp, &joined));
+        assert_eq!(access(&mut shadow, 1, false), None);
+        assert_eq!(access(&mut shadow, 2, false), Some(FindingKind::SharedRace));
+    }
 }

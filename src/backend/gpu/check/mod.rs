@@ -4,8 +4,17 @@
 //! compares what it wrote. [`run`] does so twice for each case, and the bits must be the same. The
 //! tests run the checks on the emulator; `cosmogan check` runs them on any device.
 
+pub mod crop;
+pub mod dense;
+mod draw;
+pub mod elementwise;
+pub mod norm;
+pub mod random;
 mod stage;
+pub mod step;
 pub mod strided;
+#[cfg(test)]
+mod tests;
 mod tolerance;
 
 use rand::RngExt;
@@ -123,6 +132,22 @@ pub fn all<D: Driver>() -> Vec<Box<dyn Check<D>>> {
     for check in strided::checks() {
         checks.push(Box::new(check));
     }
+    for check in dense::checks() {
+        checks.push(Box::new(check));
+    }
+    for check in norm::checks() {
+        checks.push(Box::new(check));
+    }
+    for check in elementwise::checks() {
+        checks.push(Box::new(check));
+    }
+    for check in step::checks() {
+        checks.push(Box::new(check));
+    }
+    for check in random::checks() {
+        checks.push(Box::new(check));
+    }
+    checks.push(Box::new(crop::Crop));
     checks
 }
 

@@ -3,13 +3,30 @@
 //!
 //! Pointers are to f32 values unless their names say otherwise.
 
+pub mod columns;
+pub mod crop;
+pub mod dense;
+pub mod elementwise;
+pub mod norm;
+pub mod random;
+pub mod step;
 pub mod strided;
 pub mod strided_form;
 
+use super::driver::{Geometry, Pointer};
 use crate::model::Activation;
 
 /// Names of all kernels, by file.
-pub const KERNELS: &[&[&str]] = &[strided::KERNELS];
+pub const KERNELS: &[&[&str]] = &[
+    columns::KERNELS,
+    crop::KERNELS,
+    dense::KERNELS,
+    elementwise::KERNELS,
+    norm::KERNELS,
+    random::KERNELS,
+    step::KERNELS,
+    strided::KERNELS,
+];
 
 /// Which generation of the convolution kernels is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -29,5 +46,47 @@ fn activation_code(activation: Activation) -> u32 {
         Activation::Relu => 1,
         Activation::LeakyRelu => 2,
         Activation::Tanh => 3,
+    }
+}
+
+/// Whether a tensor's values can be counted in 31 bits, as the kernels do.
+fn small(values: usize) -> bool {
+    values < 1 << 31
+}
+
+/// Whether all of these can be read four values at a time.
+fn aligned(pointers: &[Pointer]) -> bool {
+    pointers.iter().all(|pointer| pointer.0.is_multiple_of(16))
+}
+
+/// One thread for each of `count` things.
+fn line(count: usize) -> Geometry {
+    const THREADS: u32 = 256;
+    Geometry {
+        grid: [(count as u32).div_ceil(THREADS), 1, 1],
+        block: [THREADS, 1, 1],
+    }
+}
+
+/// An element-wise pass: see `elementwise` of kernels/vector.cuh.
+struct Elements {
+    len: u32,
+    /// Threads that take four values, the first ones.
+    vectors: u32,
+}
+
+impl Elements {
+    /// A pass over `len` values of each of `pointers`.
+    fn new(len: usize, pointers: &[Pointer]) -> Self {
+        debug_assert!(small(len), "{len} values");
+        let vectors = if aligned(pointers) { len / 4 } else { 0 };
+        Self {
+            len: len as u32,
+            vectors: vectors as u32,
+        }
+    }
+
+    fn geometry(&self) -> Geometry {
+        line((self.len - 3 * self.vectors) as usize)
     }
 }

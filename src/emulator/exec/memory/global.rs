@@ -1,7 +1,7 @@
 //! Global and constant memory: the buffer of each lane, sectors, conflicts of blocks, and the
 //! words themselves.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::emulator::finding::{BufferPlace, FindingKind};
 use crate::emulator::memory;
@@ -11,48 +11,46 @@ use crate::emulator::program::types::Class;
 use crate::emulator::race::Conflict;
 
 use super::super::context::{Context, Stop};
-use super::super::registers::{FULL, LANES, lanes};
+use super::super::registers::{FULL, LANES, for_both_machines, lanes};
 use super::super::warp_state::WarpState;
-use super::{adjacent, fill, set_loaded, stored, verb};
+use super::{GROUP, Group, Pattern, addresses, set_loaded, stored, verb};
 
-/// Offsets in the one buffer that all lanes address, if they do and lie within it.
 #[inline(always)]
-pub fn offsets_in(buffer: &Buffer, addresses: &[u64; LANES], bytes: usize) -> Option<[u32; LANES]> {
-    if bytes > buffer.size {
-        return None;
+pub(super) fn global<const WIDE: bool>(
+    context: &mut Context,
+    warp: &mut WarpState,
+    access: &Access,
+    mask: u32,
+) -> Result<(), Stop> {
+    let total = access.lane_bytes();
+    count_request(context, access, mask, total);
+    let global = context.global;
+    let add = access.address.offset as u64;
+    let base = warp.registers.row64(access.address.base);
+    let first = base[mask.trailing_zeros() as usize % LANES].wrapping_add(add);
+    if let Some(buffer) = global.near(first)
+        && allowed(buffer, access)
+    {
+        let add = add.wrapping_sub(buffer.base);
+        let pattern = Pattern::wide::<WIDE>(base, add, mask, total);
+        if pattern.fits(buffer.size) {
+            return in_buffer::<WIDE>(context, warp, access, mask, buffer, &pattern);
+        }
     }
-    let last = (buffer.size - bytes) as u64;
-    let mut out = [0; LANES];
-    let mut inside = true;
-    for lane in 0..LANES {
-        let offset = addresses[lane].wrapping_sub(buffer.base);
-        inside &= offset <= last;
-        out[lane] = offset as u32;
-    }
-    (inside && out.iter().fold(0, |all, offset| all | offset) & (bytes as u32 - 1) == 0)
-        .then_some(out)
+    let addresses = addresses(&warp.registers, access.address);
+    each_buffer(context, warp, access, mask, &addresses)
 }
 
-#[inline(always)]
-pub(super) fn global(
+/// Lanes that address several buffers, or one that none may address like this.
+#[cold]
+fn each_buffer(
     context: &mut Context,
     warp: &mut WarpState,
     access: &Access,
     mask: u32,
     addresses: &[u64; LANES],
 ) -> Result<(), Stop> {
-    let total = usize::from(access.bytes) * usize::from(access.count);
-    let mut filled = *addresses;
-    fill(&mut filled, mask);
-    count_request(context, access, mask, total);
-    let global = context.global;
-    if let Some(buffer) = global.near(filled[0])
-        && allowed(buffer, access)
-        && let Some(offsets) = offsets_in(buffer, &filled, total)
-    {
-        return in_buffer(context, warp, access, mask, buffer, &offsets);
-    }
-    // Several buffers, or a fault.
+    let total = access.lane_bytes();
     let mut left = mask;
     while left != 0 {
         let first = left.trailing_zeros() as usize;
@@ -63,11 +61,11 @@ pub(super) fn global(
         for lane in lanes(together) {
             check_global(context, access, addresses[lane], lane, total)?;
         }
-        if let Some(buffer) = global.near(addresses[first]) {
-            let mut some = *addresses;
-            fill(&mut some, together);
-            if let Some(offsets) = offsets_in(buffer, &some, total) {
-                in_buffer(context, warp, access, together, buffer, &offsets)?;
+        if let Some(buffer) = context.global.near(addresses[first]) {
+            let add = buffer.base.wrapping_neg();
+            let pattern = Pattern::wide::<false>(addresses, add, together, total);
+            if pattern.fits(buffer.size) {
+                in_buffer::<false>(context, warp, access, together, buffer, &pattern)?;
             }
         }
         left &= !together;
@@ -176,17 +174,18 @@ pub fn check_address<'a>(
 }
 
 #[inline(always)]
-fn in_buffer(
-    context: &mut Context,
+fn in_buffer<'a, const WIDE: bool>(
+    context: &mut Context<'a>,
     warp: &mut WarpState,
     access: &Access,
     mask: u32,
-    buffer: &Buffer,
-    offsets: &[u32; LANES],
+    buffer: &'a Buffer,
+    pattern: &Pattern,
 ) -> Result<(), Stop> {
     let (bytes, count) = (usize::from(access.bytes), usize::from(access.count));
     let total = bytes * count;
-    let run = mask == FULL && adjacent(offsets, total);
+    let offsets = &pattern.offsets;
+    let run = mask == FULL && pattern.is_run();
     let first = offsets[0] as usize;
     if !buffer.constant {
         let touch = match (access.store, access.read_only) {
@@ -198,7 +197,7 @@ fn in_buffer(
             buffer.touch(first, total * LANES, touch);
             (first + total * LANES - 1) / SECTOR - first / SECTOR + 1
         } else {
-            touch_all(buffer, offsets, touch)
+            touch_groups(buffer, pattern, total, touch)
         };
         let counters = &mut context.counters;
         if access.store {
@@ -210,7 +209,7 @@ fn in_buffer(
             buffer.note_read_only(context.pc);
         }
         if context.conflicts.is_some() {
-            track_global(context, access, mask, buffer, offsets, run)?;
+            track_global::<WIDE>(context, access, mask, buffer, pattern, run)?;
         }
     }
     if access.store {
@@ -234,19 +233,13 @@ fn in_buffer(
     for i in 0..count {
         let at = bytes * i;
         if bytes == 4 && access.class != Class::R64 {
+            let words = buffer.words().get(i..).unwrap_or_default();
+            let register = access.registers[i];
             if access.store {
-                store_words(
-                    warp,
-                    access.registers[i],
-                    mask,
-                    buffer,
-                    offsets,
-                    at,
-                    run && count == 1,
-                );
+                store_words(warp.registers.row32(register), words, mask, pattern, count);
             } else {
-                let row = load_words(buffer, offsets, at, run && count == 1);
-                warp.registers.set32(access.registers[i], mask, &row);
+                (warp.registers)
+                    .fill32(register, mask, |row| load_words(words, pattern, count, row));
             }
         } else if access.store {
             for lane in lanes(mask) {
@@ -261,45 +254,89 @@ fn in_buffer(
     Ok(())
 }
 
+/// The words at offsets that have been checked, the first of `count` adjacent ones of each lane.
 #[inline(always)]
-fn load_words(buffer: &Buffer, offsets: &[u32; LANES], at: usize, run: bool) -> [u32; LANES] {
-    let words = buffer.words();
-    let mut row = [0; LANES];
-    let first = offsets[0] as usize / 4;
-    if run && let Some(words) = words.get(first..first + LANES) {
-        for (value, word) in row.iter_mut().zip(words) {
-            *value = word.load(Relaxed);
-        }
-    } else {
-        for lane in 0..LANES {
-            row[lane] = words[(offsets[lane] as usize + at) / 4].load(Relaxed);
+fn load_words(words: &[AtomicU32], pattern: &Pattern, count: usize, row: &mut [u32; LANES]) {
+    let (to, _) = row.as_chunks_mut::<GROUP>();
+    let (from, _) = pattern.offsets.as_chunks::<GROUP>();
+    for ((to, from), group) in to.iter_mut().zip(from).zip(pattern.groups) {
+        let first = from[0] as usize / 4;
+        match group {
+            Group::Same => *to = [words[first].load(Relaxed); GROUP],
+            Group::Run if count == 1 => {
+                for (to, word) in to.iter_mut().zip(&words[first..first + GROUP]) {
+                    *to = word.load(Relaxed);
+                }
+            }
+            _ => {
+                for lane in 0..GROUP {
+                    to[lane] = words[from[lane] as usize / 4].load(Relaxed);
+                }
+            }
         }
     }
-    row
 }
 
+/// As [`load_words`]. Of lanes that write the same word the last one wins.
 #[inline(always)]
 fn store_words(
-    warp: &WarpState,
-    register: u16,
+    row: &[u32; LANES],
+    words: &[AtomicU32],
     mask: u32,
-    buffer: &Buffer,
-    offsets: &[u32; LANES],
-    at: usize,
-    run: bool,
+    pattern: &Pattern,
+    count: usize,
 ) {
-    let row = warp.registers.row32(register);
-    let words = buffer.words();
-    let first = offsets[0] as usize / 4;
-    if run && let Some(words) = words.get(first..first + LANES) {
-        for (value, word) in row.iter().zip(words) {
-            word.store(*value, Relaxed);
-        }
-    } else {
+    if mask != FULL {
         for lane in lanes(mask) {
-            words[(offsets[lane] as usize + at) / 4].store(row[lane], Relaxed);
+            words[pattern.offsets[lane] as usize / 4].store(row[lane], Relaxed);
+        }
+        return;
+    }
+    let (from, _) = row.as_chunks::<GROUP>();
+    let (to, _) = pattern.offsets.as_chunks::<GROUP>();
+    for ((from, to), group) in from.iter().zip(to).zip(pattern.groups) {
+        let first = to[0] as usize / 4;
+        if group == Group::Run && count == 1 {
+            for (value, word) in from.iter().zip(&words[first..first + GROUP]) {
+                word.store(*value, Relaxed);
+            }
+        } else {
+            for lane in 0..GROUP {
+                words[to[lane] as usize / 4].store(from[lane], Relaxed);
+            }
         }
     }
+}
+
+/// As [`touch_all`], group by group where each group lies behind the one before.
+#[inline(always)]
+fn touch_groups(buffer: &Buffer, pattern: &Pattern, bytes: usize, touch: Touch) -> usize {
+    let offsets = &pattern.offsets;
+    let mut ends = [(0, 0); LANES / GROUP];
+    for (i, group) in pattern.groups.iter().enumerate() {
+        let first = offsets[GROUP * i] as usize;
+        let length = match group {
+            Group::Same => bytes,
+            Group::Run => GROUP * bytes,
+            Group::Mixed => return touch_all(buffer, offsets, touch),
+        };
+        ends[i] = (first / SECTOR, (first + length - 1) / SECTOR);
+    }
+    let mut count = 0;
+    let mut last = None;
+    for (first, end) in ends {
+        let first = match last {
+            Some(last) if last > first => return touch_all(buffer, offsets, touch),
+            Some(last) if last == first => first + 1,
+            _ => first,
+        };
+        if first <= end {
+            count += end + 1 - first;
+            buffer.touch(first * SECTOR, (end + 1 - first) * SECTOR, touch);
+        }
+        last = Some(end);
+    }
+    count
 }
 
 /// Counts the distinct sectors and notes them in the footprint. An access lies in one sector.
@@ -342,16 +379,25 @@ fn unwritten(
     Ok(())
 }
 
-#[inline(never)]
-fn track_global(
-    context: &mut Context,
+for_both_machines! {
+    /// Looks for what another block did in the same places.
+    track_global['a] = track(
+        context: &mut Context<'a>, access: &Access, mask: u32, buffer: &'a Buffer, pattern: &Pattern,
+        run: bool
+    ) -> Result<(), Stop>
+}
+
+#[inline(always)]
+fn track<'a, const WIDE: bool>(
+    context: &mut Context<'a>,
     access: &Access,
     mask: u32,
-    buffer: &Buffer,
-    offsets: &[u32; LANES],
+    buffer: &'a Buffer,
+    pattern: &Pattern,
     run: bool,
 ) -> Result<(), Stop> {
-    let total = usize::from(access.bytes) * usize::from(access.count);
+    let total = access.lane_bytes();
+    let offsets = &pattern.offsets;
     let strong = access.order != Order::Weak;
     let Some(conflicts) = &mut context.conflicts else {
         return Ok(());
@@ -361,14 +407,25 @@ fn track_global(
         let first = offsets[0] as usize;
         found = conflicts.access(buffer, first, total * LANES, access.store, false);
     } else {
-        for lane in lanes(mask) {
-            let offset = offsets[lane] as usize;
-            if strong {
-                let address = buffer.base + offset as u64;
-                conflicts.synchronise(address, access.order, !access.store, access.store);
+        for part in pattern.parts(mask) {
+            if !strong
+                && part.is_whole()
+                && let Some(length) = part.length(total)
+            {
+                let other =
+                    conflicts.access(buffer, part.first as usize, length, access.store, false);
+                found = found.or(other);
+                continue;
             }
-            let other = conflicts.access(buffer, offset, total, access.store, strong);
-            found = found.or(other);
+            for lane in lanes(part.lanes) {
+                let offset = offsets[lane] as usize;
+                if strong {
+                    let address = buffer.base + offset as u64;
+                    conflicts.synchronise(address, access.order, !access.store, access.store);
+                }
+                let other = conflicts.access(buffer, offset, total, access.store, strong);
+                found = found.or(other);
+            }
         }
     }
     let Some(Conflict { offset, other }) = found else {

@@ -3,21 +3,24 @@
 
 mod global;
 mod local;
+mod pattern;
 mod shared;
 
 use crate::emulator::memory::{self, LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};
+use crate::emulator::program::SHARED_BASE;
 use crate::emulator::program::memory::{Access, Address, Space};
 use crate::emulator::program::types::Class;
 
 use super::context::{Context, Stop};
-use super::registers::{FULL, LANES, Registers, for_both_machines, lanes};
+use super::registers::{LANES, Registers, for_both_machines, lanes};
 use super::warp_state::WarpState;
 use global::global;
 use local::{local, parameter};
-use shared::{shared, shared_offset};
+use shared::shared;
 
-pub use global::{check_address, offsets_in, touch_all};
-pub use shared::{check_shared, shared_offsets};
+pub use global::{check_address, touch_all};
+pub use pattern::{GROUP, Group, Part, Pattern, fill};
+pub use shared::{check_shared, shared_pattern};
 
 for_both_machines! {
     /// Runs a load or a store in the lanes of `mask`, of which there is at least one.
@@ -27,7 +30,7 @@ for_both_machines! {
 }
 
 #[inline(always)]
-fn run(
+fn run<const WIDE: bool>(
     context: &mut Context,
     warp: &mut WarpState,
     access: &Access,
@@ -35,13 +38,11 @@ fn run(
 ) -> Result<(), Stop> {
     match access.space {
         Space::Shared => {
-            let offsets = shared_offsets(&warp.registers, access.address, mask);
-            shared(context, warp, access, mask, &offsets)
+            let bytes = access.lane_bytes();
+            let pattern = shared_pattern::<WIDE>(&warp.registers, access.address, mask, bytes);
+            shared::<WIDE>(context, warp, access, mask, &pattern)
         }
-        Space::Global | Space::Const => {
-            let addresses = addresses(&warp.registers, access.address);
-            global(context, warp, access, mask, &addresses)
-        }
+        Space::Global | Space::Const => global::<WIDE>(context, warp, access, mask),
         Space::Local | Space::Frame => {
             let offsets = addresses(&warp.registers, access.address);
             local(context, warp, access, mask, &offsets)
@@ -50,7 +51,7 @@ fn run(
             let offsets = addresses(&warp.registers, access.address);
             parameter(context, warp, access, mask, &offsets)
         }
-        Space::Generic => generic(context, warp, access, mask),
+        Space::Generic => generic::<WIDE>(context, warp, access, mask),
     }
 }
 
@@ -70,20 +71,6 @@ pub fn addresses(registers: &Registers, address: Address) -> [u64; LANES] {
         }
     }
     out
-}
-
-/// Gives lanes that are not active the value of one that is.
-#[inline(always)]
-pub fn fill<T: Copy>(values: &mut [T; LANES], mask: u32) {
-    if mask == FULL {
-        return;
-    }
-    let active = values[mask.trailing_zeros() as usize % LANES];
-    for (lane, value) in values.iter_mut().enumerate() {
-        if mask >> lane & 1 == 0 {
-            *value = active;
-        }
-    }
 }
 
 fn verb(access: &Access) -> &'static str {
@@ -122,18 +109,8 @@ fn stored(registers: &Registers, access: &Access, i: usize, lane: usize) -> u64 
     }
 }
 
-/// Whether lanes follow each other without gaps.
-#[inline(always)]
-fn adjacent(offsets: &[u32; LANES], bytes: usize) -> bool {
-    let mut gaps = 0;
-    for lane in 0..LANES {
-        gaps |= offsets[lane].wrapping_sub(offsets[0]) ^ (lane * bytes) as u32;
-    }
-    gaps == 0
-}
-
 #[inline(never)]
-fn generic(
+fn generic<const WIDE: bool>(
     context: &mut Context,
     warp: &mut WarpState,
     access: &Access,
@@ -154,13 +131,14 @@ fn generic(
         let low = all.map(|address| address & 0xffff_ffff);
         match window {
             SHARED_WINDOW => {
-                let mut offsets = low.map(shared_offset);
-                fill(&mut offsets, together);
-                shared(context, warp, access, together, &offsets)?;
+                let add = SHARED_BASE.wrapping_neg();
+                let bytes = access.lane_bytes();
+                let pattern = Pattern::wide::<WIDE>(&low, add, together, bytes);
+                shared::<WIDE>(context, warp, access, together, &pattern)?;
             }
             LOCAL_WINDOW => local(context, warp, access, together, &low)?,
             PARAM_WINDOW => parameter(context, warp, access, together, &low)?,
-            _ => global(context, warp, access, together, &all)?,
+            _ => global::<WIDE>(context, warp, access, together)?,
         }
         left &= !together;
     }

@@ -6,46 +6,25 @@ use crate::emulator::program::memory::{Access, Address};
 use crate::emulator::program::types::Class;
 
 use super::super::context::{Context, Stop};
-use super::super::registers::{FULL, LANES, Registers, lanes};
+use super::super::registers::{FULL, LANES, Registers, for_both_machines, lanes};
 use super::super::warp_state::WarpState;
-use super::{addresses, adjacent, fill, set_loaded, stored, verb};
+use super::{GROUP, Group, Pattern, set_loaded, stored, verb};
 
-/// Offsets in shared memory; an address beyond 32 bits becomes one that is out of bounds. Lanes
-/// that are not active repeat an active one.
+/// Where the lanes of `mask` go in shared memory; an address beyond 32 bits becomes one that is out
+/// of bounds.
 #[inline(always)]
-pub fn shared_offsets(registers: &Registers, address: Address, mask: u32) -> [u32; LANES] {
-    let mut out = [0; LANES];
+pub fn shared_pattern<const WIDE: bool>(
+    registers: &Registers,
+    address: Address,
+    mask: u32,
+    bytes: usize,
+) -> Pattern {
+    let add = (address.offset as u64).wrapping_sub(SHARED_BASE);
     if address.wide {
-        let all = addresses(registers, address);
-        for lane in 0..LANES {
-            out[lane] = shared_offset(all[lane]);
-        }
+        Pattern::wide::<WIDE>(registers.row64(address.base), add, mask, bytes)
     } else {
-        let base = registers.row32(address.base);
-        let offset = (address.offset as u32).wrapping_sub(SHARED_BASE as u32);
-        for lane in 0..LANES {
-            out[lane] = base[lane].wrapping_add(offset);
-        }
+        Pattern::narrow::<WIDE>(registers.row32(address.base), add as u32, mask, bytes)
     }
-    fill(&mut out, mask);
-    out
-}
-
-#[inline(always)]
-pub(super) fn shared_offset(address: u64) -> u32 {
-    u32::try_from(address.wrapping_sub(SHARED_BASE)).unwrap_or(u32::MAX)
-}
-
-/// Smallest and largest value and the bits that are set in any.
-#[inline(always)]
-fn spread(offsets: &[u32; LANES]) -> (u32, u32, u32) {
-    let (mut low, mut high, mut bits) = (u32::MAX, 0, 0);
-    for &offset in offsets {
-        low = low.min(offset);
-        high = high.max(offset);
-        bits |= offset;
-    }
-    (low, high, bits)
 }
 
 fn shared_place(offset: u32) -> Option<BufferPlace> {
@@ -59,37 +38,28 @@ fn shared_place(offset: u32) -> Option<BufferPlace> {
 #[inline(always)]
 pub fn check_shared(
     context: &mut Context,
-    offsets: &[u32; LANES],
+    pattern: &Pattern,
     bytes: usize,
     verb: &str,
 ) -> Result<(), Stop> {
-    let (_, high, bits) = spread(offsets);
-    let inside = high as usize + bytes <= context.shared.len();
-    if inside && bits & (bytes as u32 - 1) == 0 {
+    if pattern.fits(context.shared.len()) {
         return Ok(());
     }
-    bad_shared(context, offsets, bytes, verb)
+    bad_shared(context, &pattern.offsets, bytes, verb)
 }
 
 /// Passes over the banks of an access of `bytes` bytes a lane, and the fewest possible. Most
 /// accesses stay within 32 adjacent words, of which no two share a bank.
 #[inline(always)]
-fn passes(
-    context: &mut Context,
-    offsets: &[u32; LANES],
-    mask: u32,
-    bytes: usize,
-    run: bool,
-) -> [u64; 2] {
+fn passes(context: &mut Context, pattern: &Pattern, mask: u32, bytes: usize) -> [u64; 2] {
     if bytes <= 4 {
-        let (low, high, _) = spread(offsets);
-        if high / 4 - low / 4 < 32 {
+        if pattern.high / 4 - pattern.low / 4 < 32 {
             return [1, 1];
         }
-    } else if run {
+    } else if mask == FULL && pattern.is_run() {
         return [bytes as u64 / 4; 2];
     }
-    context.wavefronts(offsets, mask, bytes)
+    context.wavefronts(&pattern.offsets, mask, bytes)
 }
 
 #[cold]
@@ -128,18 +98,18 @@ fn bad_shared(
 }
 
 #[inline(always)]
-pub(super) fn shared(
+pub(super) fn shared<const WIDE: bool>(
     context: &mut Context,
     warp: &mut WarpState,
     access: &Access,
     mask: u32,
-    offsets: &[u32; LANES],
+    pattern: &Pattern,
 ) -> Result<(), Stop> {
     let (bytes, count) = (usize::from(access.bytes), usize::from(access.count));
     let total = bytes * count;
-    check_shared(context, offsets, total, verb(access))?;
-    let run = mask == FULL && adjacent(offsets, total);
-    let [passes, ideal] = passes(context, offsets, mask, total, run);
+    check_shared(context, pattern, total, verb(access))?;
+    let [passes, ideal] = passes(context, pattern, mask, total);
+    let offsets = &pattern.offsets;
     let counters = &mut context.counters;
     if access.store {
         counters.shared_store_requests += 1;
@@ -150,10 +120,12 @@ pub(super) fn shared(
         counters.shared_load_wavefronts += passes;
         counters.shared_load_ideal_wavefronts += ideal;
     }
-    track_shared(context, offsets, mask, total, access.store)?;
+    if context.race.is_some() {
+        track_shared::<WIDE>(context, pattern, mask, total, access.store)?;
+    }
     if access.store {
         for i in 0..count {
-            store_shared(context, warp, access, i, mask, offsets);
+            store_shared(context, warp, access, i, mask, pattern);
         }
         return Ok(());
     }
@@ -161,11 +133,12 @@ pub(super) fn shared(
         check_written(context, offsets, mask, total)?;
     }
     for i in 0..count {
-        let at = (bytes * i) as u32;
+        let register = access.registers[i];
         if bytes == 4 && access.class != Class::R64 {
-            let row = shared_words(context.shared.words(), offsets, at, run && count == 1);
-            warp.registers.set32(access.registers[i], mask, &row);
+            let words = context.shared.words().get(i..).unwrap_or_default();
+            (warp.registers).fill32(register, mask, |row| load_words(words, pattern, count, row));
         } else {
+            let at = (bytes * i) as u32;
             let values = offsets.map(|offset| context.shared.read((offset + at) as usize, bytes));
             set_loaded(&mut warp.registers, access, i, mask, &values);
         }
@@ -173,18 +146,23 @@ pub(super) fn shared(
     Ok(())
 }
 
-/// The words at offsets that have been checked.
+/// The words at offsets that have been checked, the first of `count` adjacent ones of each lane.
 #[inline(always)]
-fn shared_words(words: &[u32], offsets: &[u32; LANES], at: u32, run: bool) -> [u32; LANES] {
-    let first = offsets[0] as usize / 4;
-    if run && let Some(Ok(row)) = words.get(first..first + LANES).map(TryInto::try_into) {
-        return row;
+fn load_words(words: &[u32], pattern: &Pattern, count: usize, row: &mut [u32; LANES]) {
+    let (to, _) = row.as_chunks_mut::<GROUP>();
+    let (from, _) = pattern.offsets.as_chunks::<GROUP>();
+    for ((to, from), group) in to.iter_mut().zip(from).zip(pattern.groups) {
+        let first = from[0] as usize / 4;
+        match group {
+            Group::Same => *to = [words[first]; GROUP],
+            Group::Run if count == 1 => to.copy_from_slice(&words[first..first + GROUP]),
+            _ => {
+                for lane in 0..GROUP {
+                    to[lane] = words[from[lane] as usize / 4];
+                }
+            }
+        }
     }
-    let mut row = [0; LANES];
-    for lane in 0..LANES {
-        row[lane] = words[((offsets[lane] + at) / 4) as usize];
-    }
-    row
 }
 
 #[inline(always)]
@@ -194,19 +172,32 @@ fn store_shared(
     access: &Access,
     i: usize,
     mask: u32,
-    offsets: &[u32; LANES],
+    pattern: &Pattern,
 ) {
+    let offsets = &pattern.offsets;
     let bytes = usize::from(access.bytes);
     let at = bytes * i;
     if bytes == 4 && mask == FULL && access.class != Class::R64 {
-        let row = warp.registers.row32(access.registers[i]);
-        let words = context.shared.words_mut();
-        for lane in 0..LANES {
-            words[(offsets[lane] as usize + at) / 4] = row[lane];
-        }
-        if !context.shared.is_complete() {
-            for offset in offsets {
-                context.shared.mark_written(*offset as usize + at, bytes);
+        let (from, _) = warp
+            .registers
+            .row32(access.registers[i])
+            .as_chunks::<GROUP>();
+        let (to, _) = offsets.as_chunks::<GROUP>();
+        for ((from, to), group) in from.iter().zip(to).zip(pattern.groups) {
+            let first = (to[0] as usize + at) / 4;
+            let words = context.shared.words_mut();
+            if group == Group::Run && access.count == 1 {
+                words[first..first + GROUP].copy_from_slice(from);
+                context.shared.mark_written(4 * first, 4 * GROUP);
+            } else {
+                for lane in 0..GROUP {
+                    words[(to[lane] as usize + at) / 4] = from[lane];
+                }
+                if !context.shared.is_complete() {
+                    for offset in to {
+                        context.shared.mark_written(*offset as usize + at, bytes);
+                    }
+                }
             }
         }
         return;
@@ -219,11 +210,17 @@ fn store_shared(
     }
 }
 
-/// Tells the race shadow of an access to shared memory, if there is one.
+for_both_machines! {
+    /// Tells the race shadow of an access to shared memory, if there is one.
+    track_shared = track(
+        context: &mut Context, pattern: &Pattern, mask: u32, bytes: usize, write: bool
+    ) -> Result<(), Stop>
+}
+
 #[inline(always)]
-pub fn track_shared(
+fn track<const WIDE: bool>(
     context: &mut Context,
-    offsets: &[u32; LANES],
+    pattern: &Pattern,
     mask: u32,
     bytes: usize,
     write: bool,
@@ -231,7 +228,7 @@ pub fn track_shared(
     let Some(race) = &mut context.race else {
         return Ok(());
     };
-    let found = race.access(context.warp, mask, offsets, bytes, write);
+    let found = race.access(context.warp, mask, pattern, bytes, write);
     match found {
         None => Ok(()),
         Some(found) => {

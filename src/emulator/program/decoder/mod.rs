@@ -398,6 +398,7 @@ impl<'p> Decoder<'p> {
                 _ => self.kernel.constants32.push((*slot, dynamic as u32)),
             }
         }
+        self.kernel.find_written();
         Ok(self.kernel)
     }
 }

@@ -1,0 +1,196 @@
+// targets: sm_75
+//
+// Batch norm's statistics: mean and 1/sqrt(variance + epsilon) of each feature, and the running
+// averages. Never E[x^2] - E[x]^2: a thread takes mean and centred sum of squares of DEPTH rows in
+// registers and merges them (Chan, Golub and LeVeque 1979); so do the threads of a block. A second
+// kernel merges the chunks, in f64.
+//
+// Mapping: see columns.cuh. Each value is read once, DEPTH loads in flight a thread. Shared memory:
+// 9 KiB (x4), 3 KiB (x1); 4 KiB in the merge. Registers: 78 (x4) at most.
+
+#include "columns.cuh"
+
+struct NormStatisticsParams {
+    const float *u;  // [groups, rows, features]
+    float *partial;  // [groups, chunks, 2, features]: mean, centred sum of squares
+    int rows;
+    int features;
+    int chunk;  // rows of one
+    int unused;
+};
+
+constexpr int DEPTH = 8;
+
+template <int W>
+struct Moments {
+    Vector<W> mean;
+    Vector<W> square;
+    float count;
+
+    __device__ __forceinline__ void merge(const Moments &other)
+    {
+        const float total = count + other.count;
+        const float weight = total > 0.0f ? other.count / total : 0.0f;
+#pragma unroll
+        for (int i = 0; i < W; ++i) {
+            const float delta = other.mean.v[i] - mean.v[i];
+            mean.v[i] += delta * weight;
+            square.v[i] += other.square.v[i] + delta * delta * (count * weight);
+        }
+        count = total;
+    }
+};
+
+// Of the rows `row`, `row + step`, ... below `end`, DEPTH at most.
+template <int W>
+__device__ __forceinline__ Moments<W> moments_at(const float *u, int row, int end, int step,
+                                                 int features)
+{
+    Vector<W> x[DEPTH];
+    Moments<W> m = {};
+#pragma unroll
+    for (int d = 0; d < DEPTH; ++d) {
+        x[d] = {};
+        if (row + d * step < end) {
+            x[d] = load<W>(u + (row + d * step) * features);
+            m.count += 1.0f;
+        }
+#pragma unroll
+        for (int i = 0; i < W; ++i) {
+            m.mean.v[i] += x[d].v[i];
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < W; ++i) {
+        m.mean.v[i] /= m.count;
+    }
+#pragma unroll
+    for (int d = 0; d < DEPTH; ++d) {
+        if (row + d * step < end) {
+#pragma unroll
+            for (int i = 0; i < W; ++i) {
+                const float centred = x[d].v[i] - m.mean.v[i];
+                m.square.v[i] += centred * centred;
+            }
+        }
+    }
+    return m;
+}
+
+template <int W>
+__device__ __forceinline__ void statistics(const NormStatisticsParams &p)
+{
+    __shared__ Moments<W> shared[COLUMN_THREADS];
+    const Columns c = columns(p.rows, p.features, p.chunk, W);
+    const float *u = p.u + c.group_row * p.features + c.feature;
+    Moments<W> own = {};
+    for (int row = c.first; row < c.end; row += DEPTH * c.step) {
+        own.merge(moments_at<W>(u, row, c.end, c.step, p.features));
+    }
+
+    const unsigned place = threadIdx.y * blockDim.x + threadIdx.x;
+    shared[place] = own;
+    for (unsigned half = blockDim.y / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.y < half) {
+            own.merge(shared[place + half * blockDim.x]);
+            shared[place] = own;
+        }
+    }
+    if (threadIdx.y == 0 && c.inside) {
+        float *partial = p.partial + 2 * (blockIdx.z * gridDim.x + blockIdx.x) * p.features;
+        store(partial + c.feature, own.mean);
+        store(partial + p.features + c.feature, own.square);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
+    norm_statistics_x1(const NormStatisticsParams p)
+{
+    statistics<1>(p);
+}
+
+extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
+    norm_statistics_x4(const NormStatisticsParams p)
+{
+    statistics<4>(p);
+}
+
+struct NormStatisticsMergeParams {
+    const float *partial;
+    float *saved;    // [groups, 2, features]: mean, 1/sqrt(variance + epsilon)
+    float *running;  // [2, features]: mean, unbiased variance
+    double momentum;
+    double epsilon;
+    int rows;
+    int features;
+    int chunk;
+    int chunks;
+    int groups;
+    int unused;
+};
+
+__device__ __forceinline__ float running_average(float old, double momentum, double now)
+{
+    return static_cast<float>((1.0 - momentum) * old + momentum * now);
+}
+
+extern "C" __global__ void __launch_bounds__(MERGE_THREADS)
+    norm_statistics_merge(const NormStatisticsMergeParams p)
+{
+    const int feature = blockIdx.x * blockDim.x + threadIdx.x;
+    const bool inside = feature < p.features;
+    const bool writes = inside && threadIdx.y == 0;
+    const int last = inside ? p.chunks : 0;
+    const double rows = p.rows;
+    float mean_average = writes ? p.running[feature] : 0.0f;
+    float variance_average = writes ? p.running[p.features + feature] : 0.0f;
+
+    for (int group = 0; group < p.groups; ++group) {
+        const float *partial = p.partial + 2 * group * p.chunks * p.features + feature;
+        double sum = 0.0;
+        for (int chunk = threadIdx.y; chunk < last; chunk += blockDim.y) {
+            const double count = min(p.chunk, p.rows - chunk * p.chunk);
+            sum += count * partial[2 * chunk * p.features];
+        }
+        const double mean = merge_rows(sum) / rows;
+        double square = 0.0;
+        for (int chunk = threadIdx.y; chunk < last; chunk += blockDim.y) {
+            const double count = min(p.chunk, p.rows - chunk * p.chunk);
+            const double delta = partial[2 * chunk * p.features] - mean;
+            square += partial[(2 * chunk + 1) * p.features] + count * delta * delta;
+        }
+        square = merge_rows(square);
+        if (writes) {
+            float *saved = p.saved + 2 * group * p.features + feature;
+            saved[0] = static_cast<float>(mean);
+            saved[p.features] = static_cast<float>(1.0 / sqrt(square / rows + p.epsilon));
+            mean_average = running_average(mean_average, p.momentum, mean);
+            const double unbiased = square / (rows > 2.0 ? rows - 1.0 : 1.0);
+            variance_average = running_average(variance_average, p.momentum, unbiased);
+        }
+    }
+    if (writes) {
+        p.running[feature] = mean_average;
+        p.running[p.features + feature] = variance_average;
+    }
+}
+
+struct NormRunningParams {
+    const float *running;
+    float *saved;
+    double epsilon;
+    int features;
+    int unused;
+};
+
+// What statistics would be if they were the running averages.
+extern "C" __global__ void __launch_bounds__(256) norm_running(const NormRunningParams p)
+{
+    const int feature = blockIdx.x * blockDim.x + threadIdx.x;
+    if (feature < p.features) {
+        p.saved[feature] = p.running[feature];
+        const double variance = p.running[p.features + feature];
+        p.saved[p.features + feature] = static_cast<float>(1.0 / sqrt(variance + p.epsilon));
+    }
+}

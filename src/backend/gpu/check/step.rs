@@ -1,0 +1,219 @@
+//! What surrounds the blocks in a step, each kernel beside the CPU backend.
+
+use rand::RngExt;
+
+use super::draw::wide;
+use super::{Check, Size, Stage, draw, pick, rounding};
+use crate::backend::cpu::step as reference;
+use crate::backend::gpu::driver::{Driver, DriverError};
+use crate::backend::gpu::ops::step::{self, AdamCall, StepValues, TargetsCall};
+use crate::backend::{
+    AdamConfig, EpsilonForm, FlipUnit, LabelFlip, Rate, StepScalars, Targets, View,
+};
+
+/// One kernel; Adam in each of its forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Adam(EpsilonForm),
+    Average,
+    Targets(FlipUnit),
+    Loss,
+}
+
+/// All of them.
+pub fn checks() -> [Step; 6] {
+    [
+        Step::Adam(EpsilonForm::Outside),
+        Step::Adam(EpsilonForm::Corrected),
+        Step::Average,
+        Step::Targets(FlipUnit::Batch),
+        Step::Targets(FlipUnit::Sample),
+        Step::Loss,
+    ]
+}
+
+impl<D: Driver> Check<D> for Step {
+    fn name(&self) -> String {
+        match self {
+            Self::Adam(EpsilonForm::Outside) => "adam, epsilon outside",
+            Self::Adam(EpsilonForm::Corrected) => "adam, epsilon corrected",
+            Self::Average => "average",
+            Self::Targets(FlipUnit::Batch) => "targets, flips of batches",
+            Self::Targets(FlipUnit::Sample) => "targets, flips of samples",
+            Self::Loss => "loss",
+        }
+        .to_owned()
+    }
+
+    fn run(&self, stage: &mut Stage<'_, D>, size: Size) -> Result<String, DriverError> {
+        let random = &mut stage.random;
+        let len = match (self, size) {
+            (Self::Adam(_) | Self::Average, Size::Paper) => pick(random, 1 << 20..=(1 << 23) + 3),
+            _ => pick(random, 1..=1500),
+        };
+        let vector = random.random();
+        let shift = draw::shift(random, vector);
+        match *self {
+            Self::Adam(form) => adam(stage, form, len, shift)?,
+            Self::Average => average(stage, len, shift)?,
+            Self::Targets(per) => targets(stage, per, len)?,
+            Self::Loss => loss(stage, len)?,
+        }
+        Ok(format!("{len} values, {shift} off"))
+    }
+}
+
+/// The numbers of a step, those of its beginning more often.
+fn scalars<D: Driver>(stage: &mut Stage<'_, D>) -> StepScalars {
+    let random = &mut stage.random;
+    StepScalars {
+        seed: random.random(),
+        step: match random.random_range(0..3) {
+            0 => 1,
+            1 => random.random_range(1..100),
+            _ => random.random_range(1..1 << 40),
+        },
+        generator_rate: random.random_range(1e-5..1e-2),
+        discriminator_rate: random.random_range(1e-5..1e-2),
+        average_decay: random.random_range(0.9..0.9999),
+    }
+}
+
+fn adam<D: Driver>(
+    stage: &mut Stage<'_, D>,
+    form: EpsilonForm,
+    len: usize,
+    shift: usize,
+) -> Result<(), DriverError> {
+    let scalars = scalars(stage);
+    let config = AdamConfig {
+        beta1: stage.random.random_range(0.3..0.95),
+        beta2: stage.random.random_range(0.9..0.9995),
+        epsilon: 1e-8,
+        epsilon_form: form,
+    };
+    let rate = [Rate::Generator, Rate::Discriminator][stage.random.random_range(0..2)];
+    let parameters = stage.normals(len);
+    // From gradients much smaller than epsilon to large ones.
+    let sizes: Vec<f32> = (0..len)
+        .map(|_| 10f32.powf(stage.random.random_range(-11.0..1.0)))
+        .collect();
+    let mut sized = |size: &[f32]| -> Vec<f32> {
+        let values = stage.normals(len);
+        values.iter().zip(size).map(|(v, s)| v * s).collect()
+    };
+    let (gradient, first) = (sized(&sizes), sized(&sizes));
+    let second: Vec<f32> = sized(&sizes).iter().map(|v| v * v).collect();
+    let mut expected = [&parameters, &first, &second].map(|values| wide(values));
+    let [new_parameters, new_first, new_second] = &mut expected;
+    reference::adam(
+        &config,
+        scalars.rate(rate),
+        scalars.step,
+        new_parameters,
+        &wide(&gradient),
+        new_first,
+        new_second,
+    );
+
+    let values = StepValues::new(&scalars, [Some(&config); 2]);
+    let now = values.adam[rate as usize];
+    let call = AdamCall {
+        config,
+        rate,
+        len,
+        parameters: stage.input_at("parameters", &parameters, shift)?,
+        gradient: stage.input_at("gradient", &gradient, shift)?,
+        first: stage.input_at("first", &first, shift)?,
+        second: stage.input_at("second", &second, shift)?,
+        values: stage.input("values", &[values])?,
+    };
+    step::adam(stage.launcher, &call);
+    let [new_parameters, new_first, new_second] = &expected;
+    // The smallest f32 that is not subnormal: below it there are fewer digits.
+    let least = f64::from(f32::MIN_POSITIVE);
+    let size = |i: usize| f64::from(first[i]).abs() + f64::from(gradient[i]).abs();
+    stage.compare("first", call.first, new_first, |i, _| {
+        rounding(size(i)) + least
+    })?;
+    stage.compare("second", call.second, new_second, |_, value| {
+        rounding(value) + least
+    })?;
+    stage.compare("parameters", call.parameters, new_parameters, |i, value| {
+        let divisor = new_second[i].sqrt() + f64::from(now.epsilon);
+        rounding(value) + f64::from(now.scale) * rounding(size(i)) / divisor
+    })
+}
+
+fn average<D: Driver>(
+    stage: &mut Stage<'_, D>,
+    len: usize,
+    shift: usize,
+) -> Result<(), DriverError> {
+    let scalars = scalars(stage);
+    let (old, values) = (stage.normals(len), stage.normals(len));
+    let mut expected = wide(&old);
+    reference::average(&mut expected, &wide(&values), scalars.average_decay);
+    let average = stage.input_at("average", &old, shift)?;
+    let new = stage.input_at("new", &values, shift)?;
+    let now = stage.input("values", &[StepValues::new(&scalars, [None; 2])])?;
+    step::average(stage.launcher, len, average, new, now);
+    stage.compare("average", average, &expected, |i, _| {
+        rounding(f64::from(old[i].abs() + values[i].abs()))
+    })
+}
+
+fn targets<D: Driver>(
+    stage: &mut Stage<'_, D>,
+    per: FlipUnit,
+    len: usize,
+) -> Result<(), DriverError> {
+    let scalars = scalars(stage);
+    let (real_len, fake_len) = (len, pick(&mut stage.random, 1..=300));
+    let probability = [0.0, 0.3, 0.5, 1.0][stage.random.random_range(0..4)];
+    let flip = LabelFlip { probability, per };
+    let smoothing = [0.0, 0.1][stage.random.random_range(0..2)];
+    let (mut real, mut fake) = (vec![0.0f32; real_len], vec![0.0f32; fake_len]);
+    let call = Targets {
+        real: View::default(),
+        fake: View::default(),
+        flip,
+        smoothing,
+    };
+    reference::targets(&call, &scalars, &mut real, &mut fake);
+
+    let call = TargetsCall {
+        real: stage.output("real", real_len)?,
+        real_len,
+        fake: stage.output("fake", fake_len)?,
+        fake_len,
+        flip,
+        smoothing,
+        values: stage.input("values", &[StepValues::new(&scalars, [None; 2])])?,
+    };
+    step::targets(stage.launcher, &call);
+    stage.compare_bits("real", call.real, &real)?;
+    stage.compare_bits("fake", call.fake, &fake)
+}
+
+fn loss<D: Driver>(stage: &mut Stage<'_, D>, len: usize) -> Result<(), DriverError> {
+    let spread = [1.0, 30.0, 200.0][stage.random.random_range(0..3)];
+    let logits: Vec<f32> = stage.normals(len).iter().map(|v| v * spread).collect();
+    let labels = [0.0, 0.9, 1.0];
+    let targets: Vec<f32> = (0..len)
+        .map(|_| labels[stage.random.random_range(0..3)])
+        .collect();
+    let mut expected = vec![0.0; len];
+    let mean = reference::loss(&wide(&logits), &wide(&targets), &mut expected);
+    let largest = logits.iter().fold(1.0, |largest, l| l.abs().max(largest));
+
+    let logits = stage.input("logits", &logits)?;
+    let targets = stage.input("targets", &targets)?;
+    let gradient = stage.output("gradient", len)?;
+    let loss = stage.output("loss", 1)?;
+    step::loss(stage.launcher, len, logits, targets, gradient, loss);
+    stage.compare("loss", loss, &[mean], |_, _| rounding(f64::from(largest)))?;
+    stage.compare("gradient", gradient, &expected, |_, _| {
+        rounding(1.0 / len as f64)
+    })
+}
