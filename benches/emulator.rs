@@ -1,6 +1,19 @@
 //! Criterion benchmarks of the PTX emulator: thread instructions (for `mma`, floating-point
-//! operations) a second, with and without race tracking, on one thread and on two. The kernels are
-//! written out here so that the figures do not change with a compiler.
+//! operations) a second, with and without race tracking, on one thread and on two; and what a
+//! launch costs that does nothing. The kernels are written out here so that the figures do not
+//! change with a compiler.
+//!
+//! | case | asked | measured |
+//! |---|---|---|
+//! | saxpy, 1 thread | 1.0 G/s | @saxpy@ |
+//! | sgemm, 1 thread | 1.0 G/s | @sgemm@ |
+//! | mma, 1 thread | 6 GFLOP/s | @mma@ |
+//! | saxpy, races | 0.4 G/s | @saxpyr@ |
+//! | sgemm, races | 0.4 G/s | @sgemmr@ |
+//! | saxpy, sgemm, mma, 2 threads over 1 | 1.8 | @two@ |
+//! | empty kernel beside a buffer of 64 MiB | a few us | @empty@ |
+//!
+//! Measured on @when@; more in `benches/results/`.
 
 use cosmogan::emulator::{Argument, Device, Launch, Module, Profile};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -210,5 +223,19 @@ fn emulator(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, emulator);
+/// What a launch costs that does nothing, on a device with a buffer as large as a training step's.
+fn launches(criterion: &mut Criterion) {
+    let mut empty = case("empty", ".entry kernel() { ret; }", [1, 1, 1], [256, 1, 1]);
+    empty.filled("arena", 1 << 24);
+    criterion.bench_function("emulator, empty launch", |bencher| {
+        bencher.iter(|| {
+            (empty
+                .device
+                .launch(empty.module, "kernel", &empty.launch, &[]))
+            .map(drop)
+        });
+    });
+}
+
+criterion_group!(benches, emulator, launches);
 criterion_main!(benches);

@@ -8,16 +8,17 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::options::{BaseArgs, NetworkArgs};
-use super::parse::named;
+use super::device::{Selected, Work, with_batch_advice};
+use super::options::{BaseArgs, DeviceArgs, NetworkArgs};
 use super::say;
-use cosmogan::backend::Cpu;
+use cosmogan::backend::{Backend, BackendError};
 use cosmogan::files::write_atomic;
 use cosmogan::model::cost::{StepShape, step_flop};
 use cosmogan::model::{Architecture, WhichNetwork, generator, initial_parameters, initial_running};
 use cosmogan::rng::{Philox, Stream};
 use cosmogan::train::{
-    Config, DeviceChoice, LoadedGenerator, Trainer, UpdateOrder, Weights, latents,
+    Config, KernelVersion, LoadedGenerator, Trainer, UpdateOrder, Weights, arena_len,
+    generator_arena_len, latents,
 };
 
 /// Measure the speed of a training step or of the generator
@@ -36,10 +37,8 @@ pub struct BenchArgs {
     /// Maps in a batch [default: the preset's]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// Where to compute; auto takes a GPU if there is a usable one
-    #[arg(long, value_name = "NAME", default_value = "auto",
-          value_parser = named::<DeviceChoice>(&["auto", "cpu"]))]
-    device: DeviceChoice,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Steps (or batches) that are measured, after a few to warm up
     #[arg(long, value_name = "K", default_value_t = 20,
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -78,7 +77,7 @@ impl BenchArgs {
         let mut config = Config::of_preset(preset, self.base.convention);
         self.network.apply(&mut config.architecture);
         config.run.batch = self.batch.unwrap_or(config.run.batch);
-        config.run.device = self.device;
+        (config.run.device, config.run.kernels) = (self.device.device, self.device.kernels);
         config.validate()?;
         Ok(BenchPlan {
             what: self.what,
@@ -98,19 +97,24 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
         architecture.base_filters,
         plan.config.run.batch,
     );
-    let device = super::device::describe(plan.config.run.device);
+    let run = &plan.config.run;
+    let device = Selected::new(run.device, run.kernels)?;
     say(&format!(
-        "{}: {size}x{size} maps, {base} base filters, batch {batch}, f32, {device}",
+        "{}: {size}x{size} maps, {base} base filters, batch {batch}, f32, {}",
         match plan.what {
             What::Step => "training step",
             What::Generate => "generator",
         },
+        device.describe(),
     ));
-    let (seconds, flop) = match plan.what {
-        What::Step => time_steps(&plan)?,
-        What::Generate => time_batches(&plan)?,
-    };
-    let report = report(&plan, seconds, flop);
+    let measured = device.run(Measurement { plan: &plan });
+    let (seconds, flop) = measured.map_err(|error| {
+        with_batch_advice(error, batch, |batch| match plan.what {
+            What::Step => arena_len(&plan.config, batch),
+            What::Generate => generator_arena_len(architecture, batch),
+        })
+    })?;
+    let report = report(&plan, &device, seconds, flop);
     say(&format!(
         "median {:.4} s of {} ({:.4} to {:.4}), {:.1} maps/s, {:.1} GFLOP/s",
         report.median_s,
@@ -130,12 +134,32 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
+/// The measurement, on whichever device serves.
+struct Measurement<'a> {
+    plan: &'a BenchPlan,
+}
+
+impl Work for Measurement<'_> {
+    /// Seconds of each repetition, and the FLOP of one.
+    type Output = (Vec<f64>, u64);
+
+    fn on<B: Backend>(self, backend: impl Fn() -> Result<B, BackendError>) -> Result<Self::Output> {
+        match self.plan.what {
+            What::Step => time_steps(self.plan, backend()?),
+            What::Generate => time_batches(self.plan, backend()?),
+        }
+    }
+}
+
 /// What is printed and written. The keys that do not belong to what was measured are left out.
 #[derive(Serialize)]
 struct Report<'a> {
     architecture: &'a Architecture,
     batch: usize,
-    device: &'static str,
+    device: String,
+    /// Generation of the GPU's convolution kernels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernels: Option<KernelVersion>,
     precision: &'static str,
     threads: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,7 +177,7 @@ struct Report<'a> {
     all_s: Vec<f64>,
 }
 
-fn report(plan: &BenchPlan, all_s: Vec<f64>, flop: u64) -> Report<'_> {
+fn report<'a>(plan: &'a BenchPlan, device: &Selected, all_s: Vec<f64>, flop: u64) -> Report<'a> {
     let mut sorted = all_s.clone();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -167,7 +191,8 @@ fn report(plan: &BenchPlan, all_s: Vec<f64>, flop: u64) -> Report<'_> {
     Report {
         architecture: &plan.config.architecture,
         batch,
-        device: "cpu",
+        device: device.name(),
+        kernels: (!device.is_cpu()).then_some(plan.config.run.kernels),
         precision: "f32",
         threads: rayon::current_num_threads(),
         step_s: step.then_some(median_s),
@@ -197,13 +222,13 @@ fn time(count: u32, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
 }
 
 /// Whole training steps on random maps; their FLOP.
-fn time_steps(plan: &BenchPlan) -> Result<(Vec<f64>, u64)> {
+fn time_steps<B: Backend>(plan: &BenchPlan, backend: B) -> Result<(Vec<f64>, u64)> {
     let config = &plan.config;
     let batch = config.run.batch;
     let mut real = vec![0.0; batch * config.architecture.map_len()];
     Philox::new(config.run.seed, Stream::Benchmark, 0).fill_normal(&mut real);
     real.iter_mut().for_each(|pixel| *pixel = pixel.tanh());
-    let mut trainer = Trainer::new(Cpu::<f32>::new(), config)?;
+    let mut trainer = Trainer::new(backend, config)?;
     let seconds = time(plan.steps, || {
         let losses = trainer.train(&real, 0.0)?;
         ensure!(losses.are_finite(), "the losses became {losses:?}");
@@ -219,7 +244,7 @@ fn time_steps(plan: &BenchPlan) -> Result<(Vec<f64>, u64)> {
 }
 
 /// Batches of the generator with running statistics; their FLOP.
-fn time_batches(plan: &BenchPlan) -> Result<(Vec<f64>, u64)> {
+fn time_batches<B: Backend>(plan: &BenchPlan, backend: B) -> Result<(Vec<f64>, u64)> {
     let (config, batch) = (&plan.config, plan.config.run.batch);
     let architecture = &config.architecture;
     let network = generator(architecture);
@@ -229,7 +254,7 @@ fn time_batches(plan: &BenchPlan) -> Result<(Vec<f64>, u64)> {
         parameters: initial_parameters(&network, how, seed, WhichNetwork::Generator),
         running: initial_running(&network),
     };
-    let mut loaded = LoadedGenerator::new(Cpu::<f32>::new(), architecture, &weights, batch)?;
+    let mut loaded = LoadedGenerator::new(backend, architecture, &weights, batch)?;
     let latents = latents(seed, Stream::Benchmark, 0, batch, architecture.latent);
     let mut maps = vec![0.0; batch * architecture.map_len()];
     let seconds = time(plan.steps, || {

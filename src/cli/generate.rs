@@ -11,18 +11,20 @@ use ndarray::Array2;
 use ndarray_npy::ReadNpyExt;
 use serde_json::{Value, json};
 
-use super::options::PictureArgs;
-use super::parse::{MapFormat, map_format, map_path, named};
+use super::device::{Selected, Work, with_batch_advice};
+use super::options::{DeviceArgs, PictureArgs};
+use super::parse::{MapFormat, map_format, map_path};
 use super::progress::CountBar;
 use super::{names_of, say};
-use cosmogan::backend::Cpu;
-use cosmogan::data::{MapFormat as ValueFormat, MapSet, write_maps};
-use cosmogan::report::maps_png;
+use cosmogan::backend::{Backend, BackendError};
+use cosmogan::data::{MapFormat as ValueFormat, MapSet, Transforms, write_maps};
+use cosmogan::model::Architecture;
+use cosmogan::report::{PictureStyle, maps_png};
 use cosmogan::rng::Stream;
 use cosmogan::train::checkpoint::Description;
 use cosmogan::train::{
-    CheckpointFile, DeviceChoice, LoadedGenerator, Stop, latents, locate, provenance_of,
-    transform_of,
+    CheckpointFile, LoadedGenerator, Stop, Weights, generator_arena_len, latents, locate,
+    provenance_of, transform_of,
 };
 
 /// Generate maps with a trained generator
@@ -61,10 +63,8 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 64,
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: u32,
-    /// Where to compute; auto takes a GPU if there is a usable one
-    #[arg(long, value_name = "NAME", default_value = "auto",
-          value_parser = named::<DeviceChoice>(&["auto", "cpu"]))]
-    device: DeviceChoice,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// Latent vectors of the maps.
@@ -82,7 +82,7 @@ pub struct GeneratePlan {
     pub out: PathBuf,
     pub format: MapFormat,
     pub batch: usize,
-    pub device: DeviceChoice,
+    pub device: DeviceArgs,
 }
 
 impl GenerateArgs {
@@ -140,54 +140,32 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
     let transform = transform_of(&description)?;
     let weights = plan.checkpoint.generator_ema()?;
     let batch = plan.batch.min(count);
-    let mut generator = LoadedGenerator::new(Cpu::<f32>::new(), architecture, &weights, batch)?;
+    let device = Selected::new(plan.device.device, plan.device.kernels)?;
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
     say(&format!(
         "{count} maps of {side}x{side} pixels from the averaged generator of step {}, on {}",
         description.step,
-        super::device::describe(plan.device),
+        device.describe(),
     ));
-    let bar = CountBar::new("generating");
-    let started = Instant::now();
-    let mut make = |first: usize, maps: &mut Vec<f32>| -> io::Result<()> {
-        if let Some(signal) = stop.requested() {
-            let message = format!("stopped by {signal}; nothing was written");
-            return Err(io::Error::new(io::ErrorKind::Interrupted, message));
-        }
-        let n = batch.min(count - first);
-        maps.resize(n * side * side * channels, 0.0);
-        let latents = latents.get(first, n);
-        generator
-            .sampler
-            .run(&mut generator.backend, &latents, maps)
-            .map_err(io::Error::other)?;
-        transform.inverse(maps);
-        bar.show(first + n, count);
-        Ok(())
-    };
-    let written = match plan.format {
-        MapFormat::Values(format) => {
-            let set = MapSet {
-                maps: count,
-                side,
-                channels,
-                provenance: &provenance,
-                extra: origin(&description, &plan.latents),
-            };
-            write_maps(&plan.out, format, &set, &mut make)?
-        }
-        MapFormat::Png => {
-            let (mut all, mut maps) = (Vec::new(), Vec::new());
-            for first in (0..count).step_by(batch) {
-                make(first, &mut maps)?;
-                all.extend_from_slice(&maps);
-            }
-            maps_png(&plan.out, &all, count, side, arguments.picture.style)?;
-            vec![plan.out.clone()]
-        }
-    };
-    bar.finish();
-    let seconds = started.elapsed().as_secs_f64();
+    let made = device.run(Generating {
+        plan: &plan,
+        style: arguments.picture.style,
+        architecture,
+        weights: &weights,
+        latents: &latents,
+        transform: &transform,
+        batch,
+        set: MapSet {
+            maps: count,
+            side,
+            channels,
+            provenance: &provenance,
+            extra: origin(&description, &plan.latents),
+        },
+        stop: &stop,
+    });
+    let arena_len = |batch| generator_arena_len(architecture, batch);
+    let (written, seconds) = made.map_err(|error| with_batch_advice(error, batch, arena_len))?;
     let rate = count as f64 / seconds;
     let names = names_of(&written);
     say(&format!("{names}: {seconds:.1} s, {rate:.1} maps/s"));
@@ -199,6 +177,64 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The maps, on whichever device serves.
+struct Generating<'a> {
+    plan: &'a GeneratePlan,
+    style: PictureStyle,
+    architecture: &'a Architecture,
+    weights: &'a Weights,
+    latents: &'a LatentSource,
+    transform: &'a Transforms,
+    batch: usize,
+    set: MapSet<'a>,
+    stop: &'a Stop,
+}
+
+impl Work for Generating<'_> {
+    /// The files, and how many seconds the maps took.
+    type Output = (Vec<PathBuf>, f64);
+
+    fn on<B: Backend>(self, backend: impl Fn() -> Result<B, BackendError>) -> Result<Self::Output> {
+        let Self { batch, set, .. } = self;
+        let count = set.maps;
+        let mut generator =
+            LoadedGenerator::new(backend()?, self.architecture, self.weights, batch)?;
+        let bar = CountBar::new("generating");
+        let started = Instant::now();
+        let mut make = |first: usize, maps: &mut Vec<f32>| -> io::Result<()> {
+            if let Some(signal) = self.stop.requested() {
+                let message = format!("stopped by {signal}; nothing was written");
+                return Err(io::Error::new(io::ErrorKind::Interrupted, message));
+            }
+            let n = batch.min(count - first);
+            maps.resize(n * self.architecture.map_len(), 0.0);
+            let latents = self.latents.get(first, n);
+            generator
+                .sampler
+                .run(&mut generator.backend, &latents, maps)
+                .map_err(io::Error::other)?;
+            self.transform.inverse(maps);
+            bar.show(first + n, count);
+            Ok(())
+        };
+        let out = &self.plan.out;
+        let written = match self.plan.format {
+            MapFormat::Values(format) => write_maps(out, format, &set, &mut make)?,
+            MapFormat::Png => {
+                let (mut all, mut maps) = (Vec::new(), Vec::new());
+                for first in (0..count).step_by(batch) {
+                    make(first, &mut maps)?;
+                    all.extend_from_slice(&maps);
+                }
+                maps_png(out, &all, count, set.side, self.style)?;
+                vec![out.clone()]
+            }
+        };
+        bar.finish();
+        Ok((written, started.elapsed().as_secs_f64()))
+    }
 }
 
 /// What a sidecar tells of generated maps besides their cosmology.

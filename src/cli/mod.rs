@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each an argument struct and a `run`.
 
 mod bench;
+mod check;
 mod device;
 mod emulate;
 mod generate;
@@ -47,6 +48,7 @@ enum Command {
     Synthesize(synthesize::SynthesizeArgs),
     Info(info::InfoArgs),
     Bench(bench::BenchArgs),
+    Check(check::CheckArgs),
     Emulate(Box<emulate::EmulateArgs>),
 }
 
@@ -58,6 +60,7 @@ pub fn main() -> ExitCode {
         Some(Command::Synthesize(arguments)) => synthesize::run(&arguments),
         Some(Command::Info(arguments)) => info::run(&arguments),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
+        Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Emulate(arguments)) => emulate::run(&arguments),
         None => print_help(),
     };

@@ -8,8 +8,9 @@ use super::parse::{fractions, named, schedule};
 use cosmogan::model::{Architecture, DenseNorm, Initialisation, PadLow, Preset};
 use cosmogan::report::PictureStyle;
 use cosmogan::train::{
-    Config, Convention, DataConfig, DeviceChoice, EpsilonForm, FlipUnit, OnDivergence, Precision,
-    RunConfig, Schedule, StepConfig, TransformChoice, UpdateOrder, resolve,
+    Config, Convention, DataConfig, DeviceChoice, EpsilonForm, FlipUnit, KernelVersion,
+    OnDivergence, Precision, RunConfig, Schedule, StepConfig, TransformChoice, UpdateOrder,
+    resolve,
 };
 
 /// Puts a value that was given into its field.
@@ -256,9 +257,13 @@ pub struct RunArgs {
     /// Seed of all random numbers: the same one gives the same run
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Where to compute; auto takes a GPU if there is a usable one
-    #[arg(long, value_name = "NAME", value_parser = named::<DeviceChoice>(&["auto", "cpu"]))]
+    /// Where to compute: auto (a CUDA GPU if one is usable, else the CPU), cpu, cuda, cuda:N, or
+    /// emulator (the GPU's kernels on the CPU, for tests: very slow)
+    #[arg(long, value_name = "NAME")]
     pub device: Option<DeviceChoice>,
+    /// Convolution kernels of a GPU: v1 are plain and slow, v2 use shared memory [default: v2]
+    #[arg(long, value_name = "VERSION", value_parser = named::<KernelVersion>(&["v1", "v2"]))]
+    pub kernels: Option<KernelVersion>,
     /// Number format of activations
     #[arg(long, value_name = "NAME", value_parser = named::<Precision>(&["f32"]))]
     pub precision: Option<Precision>,
@@ -303,6 +308,19 @@ pub struct RunArgs {
     pub tensorboard: Option<bool>,
 }
 
+/// Where to compute, for commands without a configuration.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct DeviceArgs {
+    /// Where to compute: auto (a CUDA GPU if one is usable, else the CPU), cpu, cuda, cuda:N, or
+    /// emulator (the GPU's kernels on the CPU, for tests: very slow)
+    #[arg(long, value_name = "NAME", default_value_t = DeviceChoice::Auto)]
+    pub device: DeviceChoice,
+    /// Convolution kernels of a GPU: v1 are plain and slow, v2 use shared memory
+    #[arg(long, value_name = "VERSION", default_value = "v2",
+          value_parser = named::<KernelVersion>(&["v1", "v2"]))]
+    pub kernels: KernelVersion,
+}
+
 /// How maps are drawn, for commands without a configuration.
 #[derive(Args, Clone, Debug)]
 pub struct PictureArgs {
@@ -322,6 +340,7 @@ impl RunArgs {
         set(&mut run.batch, &self.batch);
         set(&mut run.seed, &self.seed);
         set(&mut run.device, &self.device);
+        set(&mut run.kernels, &self.kernels);
         set(&mut run.precision, &self.precision);
         set(&mut run.log_every, &self.log_every);
         set(&mut run.sample_every, &self.sample_every);

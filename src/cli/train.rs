@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
+use super::device::{Selected, Work, with_batch_advice};
 use super::options::{BaseArgs, DataArgs, NetworkArgs, RunArgs, StepArgs};
 use super::progress::CountBar;
 use super::{say, warn};
-use cosmogan::backend::Cpu;
+use cosmogan::backend::{Backend, BackendError};
 use cosmogan::train::{
-    Config, OpeningWork, Outcome, Run, RunDirectory, Start, Stop, TransformChoice, resolve,
+    Config, OpeningWork, Outcome, Run, RunDirectory, Start, Stop, TransformChoice, arena_len,
+    resolve,
 };
 
 /// Train a generator, on your maps or on synthetic ones
@@ -104,6 +106,7 @@ impl TrainArgs {
 /// Runs the command.
 pub fn run(arguments: &TrainArgs) -> Result<()> {
     let TrainPlan { config, start } = arguments.plan()?;
+    let device = Selected::new(config.run.device, config.run.kernels)?;
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
     let making = CountBar::new("making synthetic maps");
     let checking = CountBar::new("checking maps");
@@ -114,11 +117,16 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     let run = Run::open(config, start, &progress, &warn)?;
     making.finish();
     checking.finish();
-    say_beginning(&run, arguments.why_preset());
+    say_beginning(&run, arguments.why_preset(), &device);
     let root = run.directory.root().display().to_string();
     let several = run.config.architecture.channels > 1;
     let each = if several { "-channel-*" } else { "" };
-    match run.train(Cpu::<f32>::new, &stop)? {
+    let config = run.config.clone();
+    let trained = device.run(Training { run, stop: &stop });
+    let trained = trained.map_err(|error| {
+        with_batch_advice(error, config.run.batch, |batch| arena_len(&config, batch))
+    });
+    match trained? {
         Outcome::Stopped { signal, step } => say(&format!(
             "stopped by {signal}: step {step} is saved; go on with\n  \
              cosmogan train --resume {root}"
@@ -139,17 +147,31 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     Ok(())
 }
 
+/// The run, on whichever device serves.
+struct Training<'a> {
+    run: Run,
+    stop: &'a Stop,
+}
+
+impl Work for Training<'_> {
+    type Output = Outcome;
+
+    fn on<B: Backend>(self, backend: impl Fn() -> Result<B, BackendError>) -> Result<Outcome> {
+        Ok(self.run.train(backend, self.stop)?)
+    }
+}
+
 /// The first lines: what was chosen, and why.
-fn say_beginning(run: &Run, why_preset: &str) {
+fn say_beginning(run: &Run, why_preset: &str, device: &Selected) {
     let config = &run.config;
     let architecture = &config.architecture;
     let per_epoch = run.steps_per_epoch();
     let total = config.total_steps(per_epoch);
     say(&format!(
-        "preset {} ({why_preset}), {size}x{size} maps; device {}; precision f32 (the CPU's only \
+        "preset {} ({why_preset}), {size}x{size} maps; device {}; precision f32 (the only \
          one); transform {}, {}",
         config.preset,
-        super::device::describe(config.run.device),
+        device.describe(),
         run.dataset.training.transforms(),
         match config.data.transform {
             TransformChoice::Auto => "chosen for maps of convergence",

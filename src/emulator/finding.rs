@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::memory::global::Slot;
+
 /// What kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,6 +101,24 @@ pub struct BufferPlace {
     pub buffer: String,
     /// Offset in bytes; negative before the buffer's beginning.
     pub offset: i64,
+}
+
+impl BufferPlace {
+    /// A byte of the block's shared memory.
+    pub(super) fn in_shared(offset: i64) -> Option<Self> {
+        Some(Self {
+            buffer: "shared memory".to_owned(),
+            offset,
+        })
+    }
+
+    /// A byte of, before or behind a buffer.
+    pub(super) fn in_buffer(buffer: &Slot, offset: u64) -> Option<Self> {
+        Some(Self {
+            buffer: buffer.name.clone(),
+            offset: offset as i64,
+        })
+    }
 }
 
 /// A fault found in a running kernel. Repetitions at the same instruction are counted, not listed.

@@ -31,8 +31,8 @@ pub enum Approximations {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     pub schedule: Schedule,
-    /// Track races in shared memory and conflicts of blocks in global memory; about three times
-    /// slower.
+    /// Track races in shared memory and conflicts of blocks in global memory; up to three times
+    /// slower, and on one thread.
     pub races: bool,
     /// The most warp instructions that one block may execute before it is stopped with a finding.
     pub instruction_limit: u64,

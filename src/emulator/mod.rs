@@ -50,6 +50,20 @@
 //! 4. [`memory`]: buffers, shared and local memory, with shadows of what has been written.
 //!    [`race`] orders the accesses of a block's threads.
 //!
+//! # What makes it fast
+//!
+//! None of it need be known to add an instruction; what each place is for stands there.
+//!
+//! - The loops over lanes are compiled twice, for AVX2 with FMA and for any CPU
+//!   (`for_both_machines` in `exec/registers.rs`).
+//! - A load or store looks at its addresses once, in vectors (`exec/memory/pattern.rs`): eight lanes
+//!   that follow each other or read the same word are then handled as one.
+//! - The race shadow compares clocks of eight lanes with one floor (`race/shadow.rs`), and numbers
+//!   blocks from launch to launch instead of clearing (`race/conflicts.rs`).
+//! - A launch costs what it touches: sets of sectors know which parts they use
+//!   (`memory/global.rs`), a block clears only registers that are written, and launches of little
+//!   work wake no other thread (`ALONE` in `exec/mod.rs`).
+//!
 //! # Adding an instruction
 //!
 //! An instruction belongs to a family: integer, float, convert, memory, atomics, warp, barrier,

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Convention, Schedule, StepConfig};
+use super::{Convention, DeviceChoice, Schedule, StepConfig};
+use crate::backend::gpu::ops::KernelVersion;
 use crate::model::{Architecture, ArchitectureError, Preset};
 use crate::report::PictureStyle;
 
@@ -42,6 +43,9 @@ pub struct RunConfig {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub epochs: Option<u64>,
     pub device: DeviceChoice,
+    /// Generation of the convolution kernels, where a GPU or the emulator computes.
+    #[serde(default)]
+    pub kernels: KernelVersion,
     pub precision: Precision,
     /// Steps from one metrics line to the next.
     pub log_every: u64,
@@ -73,15 +77,6 @@ pub struct RunConfig {
     pub validation_maps: usize,
     /// Decay of the moving average of the generator's weights, per step; 0 follows the weights.
     pub ema_decay: f64,
-}
-
-/// Where to compute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceChoice {
-    /// CUDA where it is usable, else the CPU.
-    Auto,
-    Cpu,
 }
 
 /// What happens when the training diverges.
@@ -187,7 +182,7 @@ pub enum ConfigError {
     },
     #[error(
         "{field} is {run} in the run that is resumed, but {asked} is asked for; only the totals \
-         (steps, epochs), how often something is written, and the device may change. Leave it out, \
+         (steps, epochs), how often something is written, the device and its kernels may change. Leave it out, \
          or start a new run"
     )]
     Resume {
@@ -227,6 +222,7 @@ impl Config {
                 steps,
                 epochs,
                 device: DeviceChoice::Auto,
+                kernels: KernelVersion::default(),
                 precision: Precision::F32,
                 log_every: 10,
                 sample_every: if demo { 1000 } else { cadence },

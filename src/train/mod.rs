@@ -4,6 +4,7 @@ pub mod checkpoint;
 mod config;
 mod convention;
 mod dataset;
+mod device;
 mod directory;
 #[cfg(test)]
 mod directory_tests;
@@ -31,13 +32,15 @@ mod watch;
 #[cfg(test)]
 mod watch_tests;
 
+pub use crate::backend::gpu::ops::KernelVersion;
 pub use crate::backend::{AdamConfig, EpsilonForm, FlipUnit, LabelFlip};
 pub use config::{
-    Config, ConfigError, DataConfig, DeviceChoice, OnDivergence, Precision, RunConfig,
-    TransformChoice, default_convention,
+    Config, ConfigError, DataConfig, OnDivergence, Precision, RunConfig, TransformChoice,
+    default_convention,
 };
 pub use convention::{Convention, Schedule, Segment, StepConfig, UpdateOrder};
 pub use dataset::{DataDescription, Dataset, DatasetError, OpeningWork};
+pub use device::{DeviceChoice, DeviceNameError};
 pub use directory::{Best, Choice, DirectoryError, Keep, Located, RunDirectory, locate};
 pub use judge::{Judge, Report};
 pub use lock::RunLock;
@@ -46,8 +49,8 @@ pub use progress::{Progress, duration};
 pub use recovery::{Recovery, Rollback};
 pub use restore::{Checkpoint, CheckpointFile, TrainedNetwork, Weights};
 pub use run::{Outcome, Run, RunError, Start, provenance_of, transform_of};
-pub use sampler::{LoadedGenerator, Sampler, latents};
+pub use sampler::{LoadedGenerator, Sampler, generator_arena_len, latents};
 pub use signals::Stop;
 pub use step::{Options, Players, StepProgram};
-pub use trainer::{Losses, Trainer};
+pub use trainer::{Losses, Trainer, arena_len};
 pub use watch::WatchState;

@@ -9,7 +9,7 @@ use super::judge::Report;
 use super::restore::CheckpointFile;
 use super::run::{Outcome, RunError, Training};
 use super::sampler::LoadedGenerator;
-use crate::backend::Backend;
+use crate::backend::{Backend, BackendError};
 use crate::files::write_atomic;
 
 /// Name of the file whose presence says that the report is complete.
@@ -25,7 +25,14 @@ pub(super) fn is_reported(directory: &RunDirectory, step: u64) -> bool {
 
 impl<B: Backend> Training<'_, B> {
     /// The checkpoint that the run offers, its pictures and its report on the test maps.
-    pub(super) fn offer(mut self, backend: B) -> Result<Outcome, RunError> {
+    pub(super) fn offer(
+        mut self,
+        backend: impl Fn() -> Result<B, BackendError>,
+    ) -> Result<Outcome, RunError> {
+        let steps = self.trainer.step();
+        // A device may not have the memory for both.
+        drop(self.trainer);
+        let backend = backend()?;
         let located = locate(self.run.directory.root())?;
         let mut file = CheckpointFile::open(&located.path)?;
         let step = file.description().step;
@@ -43,13 +50,13 @@ impl<B: Backend> Training<'_, B> {
             .judge
             .report(&self.run.dataset, &figure, &mut generate)?;
         // The summary comes last: where it is, everything is.
-        self.journal.write("test", self.trainer.step(), &report)?;
+        self.journal.write("test", steps, &report)?;
         self.journal.sync()?;
         let path = root.join(SUMMARY);
         let summary = Summary {
             checkpoint: located.path.display().to_string(),
             step,
-            steps: self.trainer.step(),
+            steps,
             test: &report,
         };
         write_atomic(&path, |file| {

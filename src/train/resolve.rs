@@ -9,11 +9,12 @@ use super::{Config, ConfigError, Convention};
 use crate::model::Preset;
 
 /// Fields that may differ when a run is resumed: none of them changes what a step computes, save
-/// the device, whose arithmetic may differ in the last bits.
-const FREE_ON_RESUME: [&str; 14] = [
+/// the device and its kernels, whose arithmetic may differ in the last bits.
+const FREE_ON_RESUME: [&str; 15] = [
     "run.steps",
     "run.epochs",
     "run.device",
+    "run.kernels",
     "run.log_every",
     "run.sample_every",
     "run.picture_style",

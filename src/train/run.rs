@@ -24,7 +24,7 @@ use super::rollback::{newest_undamaged, resume_journal};
 use super::signals::Stop;
 use super::trainer::{Losses, Trainer};
 use super::watch::{Spread, Trouble};
-use crate::backend::Backend;
+use crate::backend::{Backend, BackendError};
 use crate::data::{DataError, Provenance, Transforms};
 use crate::files::write_atomic;
 use crate::stats::Agreement;
@@ -138,19 +138,20 @@ impl Run {
         self.dataset.training.steps_per_epoch(batch, drop_last) as u64
     }
 
-    /// Trains to the last step, or until `stop` is asked for, on a backend that `backend` makes.
+    /// Trains to the last step, or until `stop` is asked for, on backends that `backend` makes: one
+    /// for training, then one for the report, when the first is gone.
     ///
     /// # Errors
     /// See [`RunError`].
     pub fn train<B: Backend>(
         self,
-        backend: impl Fn() -> B,
+        backend: impl Fn() -> Result<B, BackendError>,
         stop: &Stop,
     ) -> Result<Outcome, RunError> {
         let total = self.config.total_steps(self.steps_per_epoch());
         let trainer = match &self.checkpoint {
-            None => Trainer::new(backend(), &self.config)?,
-            Some(checkpoint) => Trainer::resume(backend(), &self.config, checkpoint)?,
+            None => Trainer::new(backend()?, &self.config)?,
+            Some(checkpoint) => Trainer::resume(backend()?, &self.config, checkpoint)?,
         };
         let (step, root) = (trainer.step(), self.directory.root());
         if step > total || (step == total && is_reported(&self.directory, step)) {
@@ -205,7 +206,7 @@ impl Run {
             let step = training.trainer.step();
             return Ok(Outcome::Stopped { signal, step });
         }
-        training.offer(backend())
+        training.offer(backend)
     }
 
     /// How much the validation maps vary, in the generator's range.

@@ -153,11 +153,32 @@ impl Calibration {
     }
 }
 
+/// Where a generator lies that nothing trains.
+fn generator_alone(architecture: &Architecture) -> Players {
+    let network = generator(architecture);
+    let mut end = 0;
+    let memory = NetworkMemory::place(&network, false, &mut end);
+    Players {
+        generator: Arc::new(network),
+        discriminator: Arc::new(discriminator(architecture)),
+        generator_memory: memory,
+        discriminator_memory: NetworkMemory::default(),
+        average_memory: memory,
+        end,
+    }
+}
+
 /// A generator alone, loaded for generating.
 pub struct LoadedGenerator<B> {
     pub backend: B,
     pub sampler: Sampler,
     pub latent: usize,
+}
+
+/// Values in the arena of a [`LoadedGenerator`] that makes `batch` maps at a time.
+pub fn generator_arena_len(architecture: &Architecture, batch: usize) -> usize {
+    let players = generator_alone(architecture);
+    Sampler::new(&players, &players.generator_memory, batch).arena_len()
 }
 
 impl<B: Backend> LoadedGenerator<B> {
@@ -171,17 +192,8 @@ impl<B: Backend> LoadedGenerator<B> {
         weights: &Weights,
         batch: usize,
     ) -> Result<Self, BackendError> {
-        let network = generator(architecture);
-        let mut end = 0;
-        let memory = NetworkMemory::place(&network, false, &mut end);
-        let players = Players {
-            generator: Arc::new(network),
-            discriminator: Arc::new(discriminator(architecture)),
-            generator_memory: memory,
-            discriminator_memory: NetworkMemory::default(),
-            average_memory: memory,
-            end,
-        };
+        let players = generator_alone(architecture);
+        let memory = players.generator_memory;
         let sampler = Sampler::new(&players, &memory, batch);
         backend.reserve(sampler.arena_len())?;
         backend.upload(memory.parameters, &weights.parameters)?;

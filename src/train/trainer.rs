@@ -62,6 +62,20 @@ pub struct Trainer<B> {
     posted: VecDeque<Posted>,
 }
 
+/// Values in the arena of a training with `config`, if it had `batch` maps in a step.
+pub fn arena_len(config: &Config, batch: usize) -> usize {
+    let architecture = &config.architecture;
+    let players = Players::place(generator(architecture), discriminator(architecture));
+    let average = &players.average_memory;
+    let step = StepProgram::new(&players, &config.step, batch, Options::default());
+    let lengths = [
+        Sampler::new(&players, average, batch).arena_len(),
+        Calibration::new(&players, average, batch, config.run.seed).arena_len(),
+        step.program.arena_len(),
+    ];
+    lengths.into_iter().fold(0, usize::max)
+}
+
 impl<B: Backend> Trainer<B> {
     /// Two networks with their initial parameters.
     ///

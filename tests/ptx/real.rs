@@ -62,8 +62,12 @@ fn the_script_writes_the_committed_ptx_and_table_in_any_folder() {
     let Some(nvcc) = pinned_nvcc() else {
         return;
     };
-    let elsewhere = tempfile::tempdir().unwrap();
-    let root = elsewhere.path();
+    // The same folder every time: cargo builds for each folder anew, and keeps what it built.
+    let root = &Path::new(env!("CARGO_TARGET_TMPDIR")).join("any-folder");
+    if root.exists() {
+        std::fs::remove_dir_all(root).unwrap();
+    }
+    std::fs::create_dir(root).unwrap();
     copy(&repository().join("kernels"), &root.join("kernels"));
     let folder = root.join("kernels/ptx");
     std::fs::remove_dir_all(&folder).unwrap();

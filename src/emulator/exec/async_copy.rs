@@ -9,7 +9,7 @@ use crate::emulator::program::memory::Address;
 
 use super::compare::holds;
 use super::context::{Context, Stop};
-use super::memory::{addresses, check_address, check_shared, fill, shared_pattern, touch_all};
+use super::memory::{addresses, check_address, check_shared, shared_pattern, touch_all};
 use super::registers::lanes;
 use super::warp_state::WarpState;
 
@@ -103,15 +103,9 @@ fn issue(
     }
     check_sources(context, reading, &sources, bytes, sizes)?;
     for lane in lanes(active) {
-        if let Some(race) = &mut context.race
-            && let Some(found) = race.issue(context.warp, lane, targets[lane], bytes)
-            && !context.is_known(found.kind)
-        {
-            let place = Some(BufferPlace {
-                buffer: "shared memory".to_owned(),
-                offset: i64::from(found.offset),
-            });
-            context.report(found.kind, Some(lane), place, found.message)?;
+        if let Some(race) = &mut context.race {
+            let found = race.issue(context.warp, lane, targets[lane], bytes);
+            context.report_race(found, Some(lane))?;
         }
         context.counters.async_copy_bytes += u64::from(sizes[lane]);
         context.counters.async_zero_bytes += bytes as u64 - u64::from(sizes[lane]);
@@ -153,12 +147,7 @@ fn check_sources(
             continue;
         };
         let offset = sources[lane].wrapping_sub(buffer.base);
-        let place = || {
-            Some(BufferPlace {
-                buffer: buffer.name.clone(),
-                offset: offset as i64,
-            })
-        };
+        let place = || BufferPlace::in_buffer(buffer, offset);
         if offset
             .checked_add(size as u64)
             .is_none_or(|end| end > buffer.size as u64)
@@ -194,11 +183,10 @@ fn count_sources(context: &mut Context, reading: u32, sources: &[u64; 32], sizes
             .filter(|&lane| crate::emulator::memory::window(sources[lane]) == window)
             .fold(0, |all, lane| all | 1 << lane);
         left &= !together;
-        let mut filled = *sources;
-        fill(&mut filled, together);
         if let Some(buffer) = context.global.near(sources[first]) {
-            let offsets = filled.map(|address| address.wrapping_sub(buffer.base) as u32);
-            context.counters.global_load_sectors += touch_all(buffer, &offsets, Touch::Read) as u64;
+            let offsets = sources.map(|address| address.wrapping_sub(buffer.base) as u32);
+            let sectors = touch_all(buffer, &offsets, together, Touch::Read);
+            context.counters.global_load_sectors += sectors as u64;
         }
     }
 }

@@ -73,12 +73,7 @@ fn in_shared(
 ) -> Result<u64, Stop> {
     let bytes = atomic.ty.bytes();
     let offset = address.wrapping_sub(SHARED_BASE);
-    let place = || {
-        Some(BufferPlace {
-            buffer: "shared memory".to_owned(),
-            offset: offset as i64,
-        })
-    };
+    let place = || BufferPlace::in_shared(offset as i64);
     let size = context.shared.len();
     if !offset.is_multiple_of(bytes as u64) {
         let message =
@@ -100,11 +95,9 @@ fn in_shared(
         let message = format!("the thread updates {bytes} bytes that no thread of the block wrote");
         context.report(FindingKind::UninitialisedRead, Some(lane), place(), message)?;
     }
-    if let Some(race) = &mut context.race
-        && let Some(found) = race.atomic(context.warp, lane, at as u32, bytes)
-        && !context.is_known(found.kind)
-    {
-        context.report(found.kind, Some(lane), place(), found.message)?;
+    if let Some(race) = &mut context.race {
+        let found = race.atomic(context.warp, lane, at as u32, bytes);
+        context.report_race(found, Some(lane))?;
     }
     let old = context.shared.read(at, bytes);
     context.shared.write(at, bytes, update(old));
@@ -123,12 +116,7 @@ fn in_global(
         return Ok(0);
     };
     let offset = (address - buffer.base) as usize;
-    let place = || {
-        Some(BufferPlace {
-            buffer: buffer.name.clone(),
-            offset: offset as i64,
-        })
-    };
+    let place = || BufferPlace::in_buffer(buffer, offset as u64);
     if buffer.constant {
         let message = format!("the thread updates {bytes} bytes of constant memory");
         context.report(FindingKind::ReadOnlyWrite, Some(lane), place(), message)?;
@@ -171,10 +159,7 @@ fn track<'a>(
     if context.is_known(FindingKind::BlockConflict) {
         return Ok(());
     }
-    let place = Some(BufferPlace {
-        buffer: buffer.name.clone(),
-        offset: offset as i64,
-    });
+    let place = BufferPlace::in_buffer(buffer, offset as u64);
     let message = format!("the thread updates what {other}, with nothing that orders them");
     context.report(FindingKind::BlockConflict, Some(lane), place, message)
 }

@@ -8,7 +8,7 @@ use crate::emulator::launch::{Launch, Schedule};
 use crate::emulator::memory::block::Scratch;
 use crate::emulator::memory::global::GlobalMemory;
 use crate::emulator::program::Kernel;
-use crate::emulator::race::{Conflicts, Shadow};
+use crate::emulator::race::{Conflicts, Found, Shadow};
 use crate::rng::philox4x32_10;
 
 use super::barrier::Barriers;
@@ -136,6 +136,20 @@ impl<'a> Context<'a> {
             count: 1,
         };
         self.note(finding)
+    }
+
+    /// Notes a race in shared memory, if one was found, at `lane` of the instruction under way.
+    ///
+    /// # Errors
+    /// [`Stop`] if this kind ends the launch.
+    pub fn report_race(&mut self, found: Option<Found>, lane: Option<usize>) -> Result<(), Stop> {
+        match found {
+            Some(found) if !self.is_known(found.kind) => {
+                let place = BufferPlace::in_shared(i64::from(found.offset));
+                self.report(found.kind, lane, place, found.message)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Notes a finding of a whole block.

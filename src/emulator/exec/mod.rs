@@ -39,9 +39,15 @@ pub use registers::lanes;
 /// Chunks of adjacent blocks a thread: enough to even out blocks of different lengths.
 const CHUNKS_PER_THREAD: usize = 8;
 
-/// Warp instructions that one thread executes in about the time that it takes to share work with
-/// others (50 us on Zen 3, 2026-11-24): launches of so few stay on the thread that asks for them.
+/// Work that one thread does in about the time that it takes to share work with others (50 us on
+/// Zen 3, 2026-11-24): launches of less stay on the thread that asks for them.
 const ALONE: u64 = 2048;
+
+/// Roughly how long blocks took, in ordinary warp instructions.
+fn work_of(counters: &Counters) -> u64 {
+    // An `mma` of 4096 operations takes as long as 16 others.
+    counters.warp_instructions + counters.tensor_flop / 256
+}
 
 /// Grids beyond this are not shuffled by the random schedule.
 const LARGEST_SHUFFLE: u64 = 1 << 22;
@@ -150,20 +156,16 @@ impl Work<'_> {
         Box::new(order.into_iter())
     }
 
-    /// Runs blocks until none is left or so many instructions have been executed.
-    fn run_any(&self, blocks: &mut dyn Iterator<Item = u64>, instructions: u64) -> Chunk {
+    /// Runs blocks until none is left or so much work is done, see [`work_of`].
+    fn run_any(&self, blocks: &mut dyn Iterator<Item = u64>, enough: u64) -> Chunk {
         if has_wide_vectors() && !self.launch.options.portable {
-            self.run::<true>(blocks, instructions)
+            self.run::<true>(blocks, enough)
         } else {
-            self.run::<false>(blocks, instructions)
+            self.run::<false>(blocks, enough)
         }
     }
 
-    fn run<const WIDE: bool>(
-        &self,
-        blocks: &mut dyn Iterator<Item = u64>,
-        instructions: u64,
-    ) -> Chunk {
+    fn run<const WIDE: bool>(&self, blocks: &mut dyn Iterator<Item = u64>, enough: u64) -> Chunk {
         let context = Context::new(self.kernel, self.memory, &self.parameters, self.launch);
         let mut block = Block::new(context);
         let mut stopped = false;
@@ -179,7 +181,7 @@ impl Work<'_> {
                 break;
             }
             done += 1;
-            if block.context.counters.warp_instructions >= instructions {
+            if work_of(&block.context.counters) >= enough {
                 break;
             }
         }
@@ -253,4 +255,75 @@ fn broken_promises(memory: &GlobalMemory, kernel: &Kernel) -> Vec<Finding> {
         .filter_map(|buffer| Some((buffer.name.clone(), buffer.broken_promise()?)))
         .map(finding)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALONE;
+    use crate::emulator::{Argument, Device, Launch, Profile, Report};
+
+    /// Counts to `turns`, then writes the block's number, from block `fault` on out of bounds.
+    const LONG: &str = "
+.version 7.0
+.target sm_75
+.address_size 64
+.entry long(.param .u64 x, .param .u32 turns, .param .u32 fault)
+{
+    .reg .pred %p<3>; .reg .b32 %r<6>; .reg .b64 %rd<4>;
+    ld.param.u64 %rd1, [x];
+    ld.param.u32 %r1, [turns];
+    ld.param.u32 %r2, [fault];
+    mov.u32 %r3, %ctaid.x;
+    mov.u32 %r4, 0;
+TURN:
+    add.s32 %r4, %r4, 1;
+    setp.lt.u32 %p1, %r4, %r1;
+    @%p1 bra TURN;
+    mul.wide.u32 %rd2, %r3, 4;
+    add.s64 %rd3, %rd1, %rd2;
+    setp.ge.u32 %p2, %r3, %r2;
+    @%p2 add.s64 %rd3, %rd3, 4096;
+    st.global.u32 [%rd3], %r3;
+    ret;
+}";
+
+    fn run(threads: usize, turns: u32, fault: u32) -> (Report, Vec<u32>) {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let run = || {
+            let mut device = Device::new(Profile::SM_80);
+            let module = device.load("long.ptx", LONG).unwrap();
+            let x = device.allocate("x", 400).unwrap();
+            device.upload_slice(x, &[u32::MAX; 100]).unwrap();
+            let launch = Launch::new([100, 1, 1], [1, 1, 1]);
+            let arguments = [
+                Argument::Buffer(x),
+                Argument::U32(turns),
+                Argument::U32(fault),
+            ];
+            let report = device.launch(module, "long", &launch, &arguments).unwrap();
+            (report, device.download_vec(x).unwrap())
+        };
+        pool.build().unwrap().install(run)
+    }
+
+    #[test]
+    fn launches_that_are_shared_between_threads_report_what_one_thread_reports() {
+        for turns in [1, ALONE as u32 / 40, ALONE as u32] {
+            for fault in [0, 1, 2, 37, 99, 100] {
+                let (expected, contents) = run(1, turns, fault);
+                assert_eq!(expected.completed(), fault == 100);
+                assert_eq!(expected.findings.len(), usize::from(fault < 100));
+                for threads in [2, 3, 8] {
+                    let (report, shared) = run(threads, turns, fault);
+                    assert_eq!(
+                        report, expected,
+                        "{threads} threads, fault in block {fault}"
+                    );
+                    assert!(fault < 100 || shared == contents);
+                }
+            }
+        }
+        let (_, contents) = run(4, ALONE as u32, 100);
+        assert_eq!(contents, Vec::from_iter(0..100));
+    }
 }

@@ -73,12 +73,7 @@ fn row_offsets(
             address &= 0xffff_ffff;
         }
         let offset = address.wrapping_sub(SHARED_BASE);
-        let place = || {
-            Some(BufferPlace {
-                buffer: "shared memory".to_owned(),
-                offset: offset as i64,
-            })
-        };
+        let place = || BufferPlace::in_shared(offset as i64);
         if !offset.is_multiple_of(ROW as u64) {
             let message =
                 format!("the warp {verb} a row at an offset that is no multiple of {ROW} bytes");
@@ -108,15 +103,9 @@ fn row_offsets(
         counters.shared_load_wavefronts += passes;
         counters.shared_load_ideal_wavefronts += ideal;
     }
-    if let Some(race) = &mut context.race
-        && let Some(found) = race.access_together(context.warp, &rows, ROW, matrices.store)
-        && !context.is_known(found.kind)
-    {
-        let place = Some(BufferPlace {
-            buffer: "shared memory".to_owned(),
-            offset: i64::from(found.offset),
-        });
-        context.report(found.kind, None, place, found.message)?;
+    if let Some(race) = &mut context.race {
+        let found = race.access_together(context.warp, &rows, ROW, matrices.store);
+        context.report_race(found, None)?;
     }
     Ok(rows)
 }
@@ -129,10 +118,7 @@ fn load(
 ) -> Result<(), Stop> {
     for (lane, &offset) in rows.iter().enumerate() {
         if !context.shared.is_written(offset as usize, ROW) {
-            let place = Some(BufferPlace {
-                buffer: "shared memory".to_owned(),
-                offset: i64::from(offset),
-            });
+            let place = BufferPlace::in_shared(i64::from(offset));
             let message = "the warp reads a row with bytes that no thread of the block wrote";
             let kind = FindingKind::UninitialisedRead;
             context.report(kind, Some(lane), place, message.to_owned())?;

@@ -119,6 +119,9 @@ impl Scratch {
         } else {
             WHOLE
         };
+        if bytes >= 4 && self.is_written(offset, bytes) {
+            return;
+        }
         for word in &mut self.written[offset / 4..(offset + bytes).div_ceil(4)] {
             let now = *word | mask;
             self.incomplete -= usize::from(*word != WHOLE && now == WHOLE);

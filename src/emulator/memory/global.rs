@@ -128,10 +128,16 @@ impl Slot {
         }
     }
 
+    /// Whether every byte has been written.
+    #[inline(always)]
+    pub fn is_complete(&self) -> bool {
+        self.complete.load(Relaxed)
+    }
+
     /// Whether all `bytes` bytes from `offset` have been written.
     #[inline(always)]
     pub fn is_written(&self, offset: usize, bytes: usize) -> bool {
-        if self.complete.load(Relaxed) {
+        if self.is_complete() {
             return true;
         }
         bits(offset, bytes).all(|(i, mask)| self.written[i].load(Relaxed) & mask == mask)
@@ -140,7 +146,7 @@ impl Slot {
     /// Notes that `bytes` bytes from `offset` have been written.
     #[inline(always)]
     pub fn mark_written(&self, offset: usize, bytes: usize) {
-        if self.complete.load(Relaxed) {
+        if self.is_complete() {
             return;
         }
         if bytes == self.size {
@@ -408,6 +414,7 @@ mod tests {
     use super::*;
     use crate::testing;
     use rand::RngExt;
+    use std::collections::HashSet;
 
     #[test]
     fn bytes_come_back_as_they_went_in_and_only_they_count_as_written() {
@@ -444,5 +451,34 @@ mod tests {
         assert_eq!(memory.footprint(), [4 + 7, 1]);
         memory.begin_launch(1);
         assert_eq!(memory.footprint(), [0, 0]);
+    }
+
+    #[test]
+    fn sets_of_sectors_hold_what_was_put_in_and_nothing_once_cleared() {
+        let mut random = testing::random(101);
+        let sectors = random.random_range(1..40_000usize);
+        let (mut ours, mut others) = (Sectors::new(sectors), Sectors::new(sectors));
+        for _ in 0..20 {
+            let mut draw = |set: &Sectors| -> HashSet<usize> {
+                let mut held = HashSet::new();
+                for _ in 0..random.random_range(0..60) {
+                    let first = random.random_range(0..sectors);
+                    let last = (first + random.random_range(0..100usize)).min(sectors - 1);
+                    set.set(first, last);
+                    held.extend(first..=last);
+                }
+                held
+            };
+            let (a, b) = (draw(&ours), draw(&others));
+            assert_eq!(ours.count(), a.len() as u64);
+            assert_eq!(
+                ours.first_common(&others),
+                a.intersection(&b).min().copied()
+            );
+            ours.clear();
+            others.clear();
+            assert_eq!(ours.count() + others.count(), 0);
+            assert!(ours.bits.iter().all(|bits| bits.load(Relaxed) == 0));
+        }
     }
 }

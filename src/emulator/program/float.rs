@@ -188,20 +188,7 @@ pub fn decode(
     if !allowed {
         return Err("this combination of modifiers and type is not supported".to_owned());
     }
-    let (dst, given) = operands.split_first().ok_or("it takes operands")?;
-    if given.len() != sources {
-        return Err(format!(
-            "it takes {} operands, but {} were given",
-            sources + 1,
-            operands.len()
-        ));
-    }
-    let slots = given
-        .iter()
-        .map(|source| d.source(source, ty))
-        .collect::<Decoded<Vec<_>>>()?;
-    let slot = |i: usize| slots.get(i).copied().unwrap_or(slots[0]);
-    let dst = d.destination(dst, ty.class())?;
+    let (dst, [a, b, c]) = d.destination_and_sources(operands, sources, ty)?;
     let pair = matches!(float, FloatType::F16x2 | FloatType::BF16x2);
     let float = Float {
         operation,
@@ -211,9 +198,9 @@ pub fn decode(
         saturate,
         relu,
         d: dst,
-        a: slot(0),
-        b: slot(1),
-        c: slot(2),
+        a,
+        b,
+        c,
     };
     let op = if approximate {
         Op::Approximate(float)

@@ -1,5 +1,5 @@
 //! Integer arithmetic, logic and bit fields. Types of 16, 32 and 64 bits; runs in
-//! `exec/integer.rs`.
+//! `exec/integer/`.
 
 use crate::emulator::syntax::Operand;
 
@@ -190,21 +190,8 @@ fn plain(d: &mut Decoder, opcode: &str, m: &mut Modifiers, operands: &[Operand])
         _ => return Err("the instruction is not supported".to_owned()),
     };
     let (ty, int) = take_type(m, accept)?;
-    let (dst, sources) = operands.split_first().ok_or("it takes operands")?;
-    if sources.len() != count {
-        return Err(format!(
-            "it takes {} operands, but {} were given",
-            count + 1,
-            operands.len()
-        ));
-    }
-    let slots = sources
-        .iter()
-        .map(|source| d.source(source, ty))
-        .collect::<Decoded<Vec<_>>>()?;
-    let slot = |i: usize| slots.get(i).copied().unwrap_or(slots[0]);
-    let dst = d.destination(dst, ty.class())?;
-    Ok(integer(operation, int, dst, slot(0), slot(1), slot(2)))
+    let (dst, [a, b, c]) = d.destination_and_sources(operands, count, ty)?;
+    Ok(integer(operation, int, dst, a, b, c))
 }
 
 fn sum(d: &mut Decoder, opcode: &str, m: &mut Modifiers, operands: &[Operand]) -> Decoded<Op> {

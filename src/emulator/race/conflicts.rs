@@ -274,3 +274,65 @@ pub struct Conflict {
     /// What another block did.
     pub other: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emulator::memory::global::GlobalMemory;
+
+    /// What block `block` of the launch under way meets when it accesses the second word.
+    fn access(memory: &GlobalMemory, block: u64, write: bool) -> Option<String> {
+        let buffer = memory.slot(0).expect("a buffer");
+        let mut conflicts = Conflicts::new(4, memory.numbers);
+        conflicts.begin(block);
+        let found = conflicts.access(buffer, 4, 4, write, false)?;
+        assert_eq!(found.offset, 4);
+        Some(found.other)
+    }
+
+    #[test]
+    fn blocks_conflict_with_those_of_their_own_launch_alone() {
+        let mut memory = GlobalMemory::default();
+        memory.allocate("x", 64, false).unwrap();
+        for _ in 0..3 {
+            memory.begin_launch(10);
+            assert_eq!(access(&memory, 7, true), None);
+            assert_eq!(access(&memory, 7, false), None);
+            assert_eq!(access(&memory, 8, false).unwrap(), "block 7 wrote");
+            memory.begin_launch(10);
+            assert_eq!(access(&memory, 0, false), None);
+            assert_eq!(access(&memory, 0, true), None);
+            memory.begin_launch(10);
+            assert_eq!(access(&memory, 1, false), None);
+            assert_eq!(access(&memory, 2, false), None);
+            assert_eq!(access(&memory, 2, true).unwrap(), "several blocks read");
+        }
+    }
+
+    #[test]
+    fn numbers_of_blocks_that_come_round_again_are_of_nobody() {
+        let mut memory = GlobalMemory::default();
+        memory.allocate("x", 64, false).unwrap();
+        memory.begin_launch(4);
+        assert_eq!(access(&memory, 0, true), None);
+        for _ in 0..5 {
+            memory.begin_launch(u64::MAX);
+            assert_eq!(access(&memory, 1, false), None);
+            assert_eq!(access(&memory, 1, true), None);
+        }
+    }
+
+    #[test]
+    fn kernels_of_other_granules_keep_accesses_of_their_own() {
+        let mut memory = GlobalMemory::default();
+        memory.allocate("x", 64, false).unwrap();
+        memory.begin_launch(1);
+        let buffer = memory.slot(0).unwrap();
+        for granule in [1, 4, 2, 4, 1] {
+            let mut conflicts = Conflicts::new(granule, memory.numbers);
+            conflicts.begin(0);
+            assert!(conflicts.access(buffer, 8, 4, false, false).is_none());
+        }
+        assert_eq!(buffer.accesses.lock().unwrap().len(), 3);
+    }
+}

@@ -5,4 +5,4 @@ mod conflicts;
 mod shadow;
 
 pub use conflicts::{Accesses, Conflict, Conflicts, Numbers};
-pub use shadow::Shadow;
+pub use shadow::{Found, Shadow};

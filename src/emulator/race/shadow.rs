@@ -217,34 +217,34 @@ impl Shadow {
         write: bool,
     ) -> Option<Found> {
         let mut found = None;
-        for group in pattern.parts(mask) {
-            if self.in_order(warp as usize, &group, bytes, write) {
+        for part in pattern.parts(mask) {
+            if let Some(length) = part.length(bytes)
+                && self.in_order(warp as usize, part.first, length, write)
+            {
                 continue;
             }
-            let check = |lane: usize| {
+            for lane in lanes(part.lanes) {
                 let offset = pattern.offsets[lane];
-                self.check(warp, lane as u8, offset, bytes, write)
-            };
-            found = found.or_else(|| lanes(group.lanes).find_map(check));
+                if !self.in_order(warp as usize, offset, bytes, write) && found.is_none() {
+                    found = self.check(warp, lane as u8, offset, bytes, write);
+                }
+            }
         }
         // Lanes of one instruction do not race with each other: all checks come first.
-        for group in pattern.parts(mask) {
+        for part in pattern.parts(mask) {
             if write {
-                self.note_writes(warp as usize, &group, pattern, bytes);
+                self.note_writes(warp as usize, &part, pattern, bytes);
             } else {
-                self.note_reads(warp as usize, &group, pattern, bytes);
+                self.note_reads(warp as usize, &part, pattern, bytes);
             }
         }
         found
     }
 
-    /// Whether one look at the clocks shows that accesses of these lanes are in order.
+    /// Whether one look at the clocks shows that an access to these bytes is in order.
     #[inline(always)]
-    fn in_order(&self, own: usize, part: &Part, bytes: usize, write: bool) -> bool {
-        let Some(length) = part.length(bytes) else {
-            return false;
-        };
-        let range = self.granules_of(part.first, length);
+    fn in_order(&self, own: usize, offset: u32, bytes: usize, write: bool) -> bool {
+        let range = self.granules_of(offset, bytes);
         let floor = self.floors[own];
         let before = |clocks: &[u32]| all_before(clocks, floor);
         before(&self.write_clocks[range.clone()])
@@ -547,7 +547,7 @@ mod tests {
 
     /// Every lane at its own word.
     fn words() -> Pattern {
-        Pattern::of::<false>(&std::array::from_fn(|lane| 4 * lane as u32), 4)
+        Pattern::of(&std::array::from_fn(|lane| 4 * lane as u32), 4)
     }
 
     fn access(shadow: &mut Shadow, warp: u32, write: bool) -> Option<FindingKind> {

@@ -1,5 +1,6 @@
 //! One thread an element: saxpy, Adam, Philox, halves, calls.
 
+use bytemuck::Pod;
 use cosmogan::emulator::Argument;
 use cosmogan::rng::{Philox, Stream, philox4x32_10};
 use half::{bf16, f16};
@@ -142,12 +143,7 @@ fn philox_words(random: &mut Random) -> Case {
         .input("counters", &counters)
         .input("keys", &keys)
         .output("words", &expected)
-        .arguments([
-            int(n as i32),
-            Value::Of("counters"),
-            Value::Of("keys"),
-            Value::Of("words"),
-        ])
+        .elements(n)
 }
 
 fn philox_uniform(random: &mut Random) -> Case {
@@ -175,38 +171,52 @@ fn moderate(random: &mut Random, len: usize) -> Vec<f64> {
 }
 
 fn half_pairs(random: &mut Random) -> Case {
-    let (n, blocks) = ragged(random);
-    let [a, b, c] = [(); 3].map(|()| -> Vec<f16> {
-        let values = moderate(random, 2 * n);
-        values.into_iter().map(f16::from_f64).collect()
-    });
-    let mut out = vec![f16::ZERO; 12 * n];
-    for i in 0..2 * n {
-        let [u, v, w] = [a[i], b[i], c[i]].map(f64::from);
-        let results = [
+    pairs("half", "half_pairs", random, f16::from_f64, |u, v, w| {
+        [
             u * v + w,
             u + v,
             u * v,
             u - v,
             u.max(v),
             if u > v { u } else { -v },
-        ];
+        ]
+    })
+}
+
+fn bfloat_pairs(random: &mut Random) -> Case {
+    pairs(
+        "bfloat",
+        "bfloat_pairs",
+        random,
+        bf16::from_f64,
+        |u, v, w| [u * v + w, u.max(v), u.min(v), u * v],
+    )
+}
+
+/// `results` of each half of the pairs a, b and c.
+fn pairs<T: Pod + Into<f64>, const N: usize>(
+    file: &'static str,
+    kernel: &'static str,
+    random: &mut Random,
+    round: fn(f64) -> T,
+    results: impl Fn(f64, f64, f64) -> [f64; N],
+) -> Case {
+    let (n, blocks) = ragged(random);
+    let [a, b, c] =
+        [(); 3].map(|()| -> Vec<T> { moderate(random, 2 * n).into_iter().map(round).collect() });
+    let mut out = vec![T::zeroed(); 2 * N * n];
+    for i in 0..2 * n {
+        let results = results(a[i].into(), b[i].into(), c[i].into());
         for (j, result) in results.into_iter().enumerate() {
-            out[i / 2 * 12 + 2 * j + i % 2] = f16::from_f64(result);
+            out[i / 2 * 2 * N + 2 * j + i % 2] = round(result);
         }
     }
-    Case::new("half", "half_pairs", blocks, 128)
+    Case::new(file, kernel, blocks, 128)
         .input("a", &a)
         .input("b", &b)
         .input("c", &c)
         .output("out", &out)
-        .arguments([
-            int(n as i32),
-            Value::Of("a"),
-            Value::Of("b"),
-            Value::Of("c"),
-            Value::Of("out"),
-        ])
+        .elements(n)
 }
 
 fn half_row_norms(random: &mut Random) -> Case {
@@ -225,37 +235,7 @@ fn half_row_norms(random: &mut Random) -> Case {
     Case::new("half", "half_row_norms", rows.div_ceil(32) as u32, 32)
         .input("x", &x)
         .output("y", &y)
-        .arguments([int(rows as i32), Value::Of("x"), Value::Of("y")])
-}
-
-fn bfloat_pairs(random: &mut Random) -> Case {
-    let (n, blocks) = ragged(random);
-    let [a, b, c] = [(); 3].map(|()| -> Vec<bf16> {
-        let values = moderate(random, 2 * n);
-        values.into_iter().map(bf16::from_f64).collect()
-    });
-    let mut out = vec![bf16::ZERO; 8 * n];
-    for i in 0..2 * n {
-        let [u, v, w] = [a[i], b[i], c[i]].map(f64::from);
-        for (j, result) in [u * v + w, u.max(v), u.min(v), u * v]
-            .into_iter()
-            .enumerate()
-        {
-            out[i / 2 * 8 + 2 * j + i % 2] = bf16::from_f64(result);
-        }
-    }
-    Case::new("bfloat", "bfloat_pairs", blocks, 128)
-        .input("a", &a)
-        .input("b", &b)
-        .input("c", &c)
-        .output("out", &out)
-        .arguments([
-            int(n as i32),
-            Value::Of("a"),
-            Value::Of("b"),
-            Value::Of("c"),
-            Value::Of("out"),
-        ])
+        .elements(rows)
 }
 
 fn leaky_bfloat(random: &mut Random) -> Case {
@@ -292,7 +272,7 @@ fn polynomials(random: &mut Random) -> Case {
     Case::new("calls", "polynomials", blocks, 128)
         .input("x", &x)
         .output("y", &y)
-        .arguments([int(n as i32), Value::Of("x"), Value::Of("y")])
+        .elements(n)
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
@@ -314,12 +294,7 @@ fn divisors(random: &mut Random) -> Case {
         .input("a", &a)
         .input("b", &b)
         .output("out", &out)
-        .arguments([
-            int(n as i32),
-            Value::Of("a"),
-            Value::Of("b"),
-            Value::Of("out"),
-        ])
+        .elements(n)
 }
 
 fn sorted_bytes(random: &mut Random) -> Case {
@@ -330,7 +305,7 @@ fn sorted_bytes(random: &mut Random) -> Case {
     Case::new("calls", "sorted_bytes", blocks, 128)
         .input("in", &input)
         .output("out", &sorted)
-        .arguments([int(n as i32), Value::Of("in"), Value::Of("out")])
+        .elements(n)
 }
 
 fn local_gather(random: &mut Random) -> Case {
@@ -349,10 +324,5 @@ fn local_gather(random: &mut Random) -> Case {
         .input("x", &x)
         .input("order", &order)
         .output("out", &out)
-        .arguments([
-            int(n as i32),
-            Value::Of("x"),
-            Value::Of("order"),
-            Value::Of("out"),
-        ])
+        .elements(n)
 }

@@ -3,7 +3,7 @@
 use rand::RngExt;
 
 use super::arithmetic::ragged;
-use super::{Case, Random, Value, int, normals, words};
+use super::{Case, Random, normals, words};
 
 pub fn cases(random: &mut Random) -> Vec<Case> {
     vec![bits32(random), words64(random), conversions(random)]
@@ -25,12 +25,7 @@ fn bits32(random: &mut Random) -> Case {
         .input("a", &a)
         .input("b", &b)
         .output("out", &out)
-        .arguments([
-            int(n as i32),
-            Value::Of("a"),
-            Value::Of("b"),
-            Value::Of("out"),
-        ])
+        .elements(n)
 }
 
 /// What `bits32` makes of one pair.
@@ -101,12 +96,7 @@ fn words64(random: &mut Random) -> Case {
         .input("a", &a)
         .input("b", &b)
         .output("out", &out)
-        .arguments([
-            int(n as i32),
-            Value::Of("a"),
-            Value::Of("b"),
-            Value::Of("out"),
-        ])
+        .elements(n)
 }
 
 fn conversions(random: &mut Random) -> Case {
@@ -153,5 +143,5 @@ fn conversions(random: &mut Random) -> Case {
     Case::new("bits", "conversions", blocks, 128)
         .input("x", &x)
         .output("out", &out)
-        .arguments([int(n as i32), Value::Of("x"), Value::Of("out")])
+        .elements(n)
 }

@@ -180,6 +180,14 @@ impl Case {
         self
     }
 
+    /// The arguments of a kernel with one thread an element: their number, then all buffers in the
+    /// order of the case.
+    pub fn elements(mut self, n: usize) -> Self {
+        let buffers = self.buffers.iter().map(|buffer| Value::Of(buffer.name));
+        self.arguments = std::iter::once(int(n as i32)).chain(buffers).collect();
+        self
+    }
+
     /// Kernel and launch, for messages.
     pub fn title(&self) -> String {
         let mut title = format!(
@@ -239,7 +247,8 @@ impl Case {
 }
 
 impl BufferCase {
-    fn wrong(&self, bytes: &[u8]) -> Option<String> {
+    /// How `bytes` differ from what the buffer must hold after the launch.
+    pub fn wrong(&self, bytes: &[u8]) -> Option<String> {
         let told = |offset: usize, what: &str| {
             Some(format!(
                 "{}: byte {offset} is not what was {what}",
@@ -329,7 +338,10 @@ pub fn profile(text: &str) -> Profile {
 }
 
 pub fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/emulator")
+    // Elsewhere than where it was built, a test is told where the repository lies.
+    let root = std::env::var_os("CARGO_MANIFEST_DIR");
+    let root = root.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(root).join("tests/emulator")
 }
 
 /// The targets that a sample's source names.

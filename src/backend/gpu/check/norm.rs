@@ -200,7 +200,7 @@ impl Case {
             let size = expected[of(i).0].abs() + spread(i);
             sum(rows as f64 * size, rows, size, 1.0) / rows as f64
         };
-        let is_mean = |i: usize| i / features % 2 == 0;
+        let is_mean = |i: usize| (i / features).is_multiple_of(2);
         stage.compare("saved", saved, &expected, |i, value| match is_mean(i) {
             true => mean_error(i),
             false => 2.0 * rounding(value) + value * mean_error(i) / spread(i),

@@ -106,6 +106,52 @@ impl Cuda {
         ))
     }
 
+    /// Adds a launch to the stream of a kernel that takes `parameters`, one slice of bytes each, and
+    /// `shared_bytes` of dynamic shared memory (at most 48 KB).
+    ///
+    /// # Errors
+    /// A geometry that the device does not take; parameters of another size.
+    pub fn launch_parts(
+        &mut self,
+        kernel: KernelHandle,
+        geometry: Geometry,
+        shared_bytes: u32,
+        parameters: &[&[u8]],
+    ) -> Result<(), DriverError> {
+        self.device.make_current()?;
+        let kernel = &self.kernels[kernel.0];
+        let given = parameters.iter().map(|bytes| bytes.len());
+        if !kernel.parameters.iter().copied().eq(given.clone()) {
+            return Err(DriverError::Call {
+                action: "launching a kernel",
+                reason: format!(
+                    "{} takes parameters of {:?} bytes, not {:?}",
+                    kernel.name,
+                    kernel.parameters,
+                    given.collect::<Vec<_>>(),
+                ),
+            });
+        }
+        let [x, y, z] = geometry.grid;
+        let [block_x, block_y, block_z] = geometry.block;
+        let pointers = parameters.iter().map(|bytes| bytes.as_ptr().cast_mut());
+        let mut values: Vec<*mut c_void> = pointers.map(<*mut u8>::cast).collect();
+        // SAFETY: the function is of a loaded module and takes parameters of the sizes given, which
+        // CUDA copies before the call returns, also into a graph. What the kernel does to the
+        // addresses in them is checked on the emulator.
+        let launched = unsafe {
+            result::launch_kernel(
+                kernel.handle,
+                (x, y, z),
+                (block_x, block_y, block_z),
+                shared_bytes,
+                self.stream,
+                &mut values,
+            )
+        };
+        launched.map_err(|status| self.launch_failure(kernel, geometry, status))
+    }
+
     /// Makes the context current, and refuses what a capture cannot hold.
     fn outside_of_capture(&self, action: &'static str) -> Result<(), DriverError> {
         if self.capturing {
@@ -268,39 +314,7 @@ impl Driver for Cuda {
         geometry: Geometry,
         parameters: &[u8],
     ) -> Result<(), DriverError> {
-        self.device.make_current()?;
-        let kernel = &self.kernels[kernel.0];
-        if kernel
-            .parameter
-            .is_some_and(|bytes| bytes != parameters.len())
-        {
-            return Err(DriverError::Call {
-                action: "launching a kernel",
-                reason: format!(
-                    "{} takes {:?} bytes of parameters, not {}",
-                    kernel.name,
-                    kernel.parameter,
-                    parameters.len()
-                ),
-            });
-        }
-        let [x, y, z] = geometry.grid;
-        let [block_x, block_y, block_z] = geometry.block;
-        let mut values = [parameters.as_ptr().cast::<c_void>().cast_mut()];
-        // SAFETY: the function is of a loaded module and takes one parameter of as many bytes as
-        // `parameters` has, which CUDA copies before the call returns, also into a graph. What the
-        // kernel does to the addresses in it is checked on the emulator.
-        let launched = unsafe {
-            result::launch_kernel(
-                kernel.handle,
-                (x, y, z),
-                (block_x, block_y, block_z),
-                0,
-                self.stream,
-                &mut values,
-            )
-        };
-        launched.map_err(|status| self.launch_failure(kernel, geometry, status))
+        self.launch_parts(kernel, geometry, 0, &[parameters])
     }
 
     fn write(&mut self, to: Pointer, bytes: &[u8]) -> Result<(), DriverError> {

@@ -24,8 +24,8 @@ pub struct LoadedModule {
 pub struct Function {
     pub name: String,
     pub handle: sys::CUfunction,
-    /// Bytes of its one parameter; none where the PTX does not tell.
-    pub parameter: Option<usize>,
+    /// Bytes of each parameter.
+    pub parameters: Vec<usize>,
     pub max_threads: u32,
 }
 
@@ -149,27 +149,40 @@ pub fn find(modules: &[LoadedModule], name: &str) -> Result<Function, DriverErro
         return Ok(Function {
             name: name.to_owned(),
             handle,
-            parameter: parameter_bytes(&module.ptx, name),
+            parameters: parameter_bytes(&module.ptx, name).ok_or_else(missing)?,
             max_threads: max_threads.unsigned_abs(),
         });
     }
     Err(missing())
 }
 
-/// Bytes of a kernel's parameters, as its declaration `.entry name(.param .align 8 .b8 p[72])` has them.
-/// Kernels here have one, a struct; of others nothing is said.
-fn parameter_bytes(ptx: &str, kernel: &str) -> Option<usize> {
+/// Bytes of each of a kernel's parameters, as its declaration has them:
+/// `.entry name(.param .u32 a, .param .align 8 .b8 b[72])`.
+fn parameter_bytes(ptx: &str, kernel: &str) -> Option<Vec<usize>> {
     let mut entries = ptx.split(".entry").skip(1);
     let list = entries.find_map(|entry| {
         let list = entry.trim_start().strip_prefix(kernel)?;
         list.trim_start().strip_prefix('(')
     })?;
     let (list, _) = list.split_once(')')?;
-    if list.matches(".param").count() != 1 {
-        return None;
-    }
-    let (_, size) = list.split_once('[')?;
-    size.split_once(']')?.0.trim().parse().ok()
+    let parameters = list.split(".param").skip(1);
+    parameters.map(declared_bytes).collect()
+}
+
+/// Bytes of a parameter, from what follows `.param`: type, attributes, name, length of an array.
+fn declared_bytes(declaration: &str) -> Option<usize> {
+    const TYPES: [&str; 4] = [".b", ".u", ".s", ".f"];
+    let is_type = |word: &&str| {
+        let bits = TYPES.iter().find_map(|kind| word.strip_prefix(kind));
+        bits.is_some_and(|bits| bits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let mut words = declaration.split_ascii_whitespace();
+    let bits: usize = words.find(is_type)?.get(2..)?.parse().ok()?;
+    let elements = match declaration.split_once('[') {
+        None => 1,
+        Some((_, length)) => length.split_once(']')?.0.trim().parse().ok()?,
+    };
+    Some(bits / 8 * elements)
 }
 
 #[cfg(test)]
@@ -178,13 +191,14 @@ mod tests {
 
     const PTX: &str = ".version 7.4\n.target sm_75\n.visible .entry two_pass(\n\t.param .align 8 .b8 \
                        two_pass_param_0[16]\n)\n{\nret;\n}\n.visible .entry two(\n\t.param .align 8 .b8 \
-                       two_param_0[72]\n)\n{\nret;\n}\n.entry many(.param .u64 a, .param .u32 b){}";
+                       two_param_0[72]\n)\n{\nret;\n}\n.entry many(.param .u64 .ptr .global .align 4 a, .param .f32 b,\n.param .b8 c){}\n.entry none(){}";
 
     #[test]
     fn a_kernels_parameter_has_the_size_of_its_declaration() {
-        assert_eq!(parameter_bytes(PTX, "two"), Some(72));
-        assert_eq!(parameter_bytes(PTX, "two_pass"), Some(16));
-        assert_eq!(parameter_bytes(PTX, "many"), None);
+        assert_eq!(parameter_bytes(PTX, "two"), Some(vec![72]));
+        assert_eq!(parameter_bytes(PTX, "two_pass"), Some(vec![16]));
+        assert_eq!(parameter_bytes(PTX, "many"), Some(vec![8, 4, 1]));
+        assert_eq!(parameter_bytes(PTX, "none"), Some(vec![]));
         assert_eq!(parameter_bytes(PTX, "three"), None);
     }
 

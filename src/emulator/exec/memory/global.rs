@@ -13,7 +13,7 @@ use crate::emulator::race::Conflict;
 use super::super::context::{Context, Stop};
 use super::super::registers::{FULL, LANES, for_both_machines, lanes};
 use super::super::warp_state::WarpState;
-use super::{GROUP, Group, Pattern, addresses, set_loaded, stored, verb};
+use super::{GROUP, Group, Pattern, addresses, set_loaded, set_rows, stored, verb};
 
 #[inline(always)]
 pub(super) fn global<const WIDE: bool>(
@@ -129,10 +129,7 @@ fn check_global(
 }
 
 fn place_in(buffer: &Buffer, address: u64) -> Option<BufferPlace> {
-    Some(BufferPlace {
-        buffer: buffer.name.clone(),
-        offset: address.wrapping_sub(buffer.base) as i64,
-    })
+    BufferPlace::in_buffer(buffer, address.wrapping_sub(buffer.base))
 }
 
 /// The buffer of an address of global memory; reports what is misaligned or out of bounds.
@@ -197,7 +194,7 @@ fn in_buffer<'a, const WIDE: bool>(
             buffer.touch(first, total * LANES, touch);
             (first + total * LANES - 1) / SECTOR - first / SECTOR + 1
         } else {
-            touch_groups(buffer, pattern, total, touch)
+            touch_groups(buffer, pattern, mask, total, touch)
         };
         let counters = &mut context.counters;
         if access.store {
@@ -212,7 +209,9 @@ fn in_buffer<'a, const WIDE: bool>(
             track_global::<WIDE>(context, access, mask, buffer, pattern, run)?;
         }
     }
-    if access.store {
+    if buffer.is_complete() {
+        // Nothing is left to be written or to be found unwritten.
+    } else if access.store {
         if run {
             buffer.mark_written(first, total * LANES);
         } else {
@@ -230,17 +229,26 @@ fn in_buffer<'a, const WIDE: bool>(
             unwritten(context, mask, buffer, offsets, total)?;
         }
     }
+    let words = bytes == 4 && access.class != Class::R64;
+    if words && !access.store {
+        let words = buffer.words();
+        let read = |word: &AtomicU32| word.load(Relaxed);
+        match count {
+            1 => {
+                let load = |row: &mut [u32; LANES]| load_words(words, pattern, row);
+                warp.registers.fill32(access.registers[0], mask, load);
+            }
+            2 => set_rows(warp, access, mask, pattern.gather::<2, _>(words, read)),
+            _ => set_rows(warp, access, mask, pattern.gather::<4, _>(words, read)),
+        }
+        return Ok(());
+    }
     for i in 0..count {
         let at = bytes * i;
-        if bytes == 4 && access.class != Class::R64 {
+        if words {
             let words = buffer.words().get(i..).unwrap_or_default();
-            let register = access.registers[i];
-            if access.store {
-                store_words(warp.registers.row32(register), words, mask, pattern, count);
-            } else {
-                (warp.registers)
-                    .fill32(register, mask, |row| load_words(words, pattern, count, row));
-            }
+            let row = warp.registers.row32(access.registers[i]);
+            store_words(row, words, mask, pattern, count);
         } else if access.store {
             for lane in lanes(mask) {
                 let value = stored(&warp.registers, access, i, lane);
@@ -254,21 +262,21 @@ fn in_buffer<'a, const WIDE: bool>(
     Ok(())
 }
 
-/// The words at offsets that have been checked, the first of `count` adjacent ones of each lane.
+/// The words at offsets that have been checked.
 #[inline(always)]
-fn load_words(words: &[AtomicU32], pattern: &Pattern, count: usize, row: &mut [u32; LANES]) {
+fn load_words(words: &[AtomicU32], pattern: &Pattern, row: &mut [u32; LANES]) {
     let (to, _) = row.as_chunks_mut::<GROUP>();
     let (from, _) = pattern.offsets.as_chunks::<GROUP>();
     for ((to, from), group) in to.iter_mut().zip(from).zip(pattern.groups) {
         let first = from[0] as usize / 4;
         match group {
             Group::Same => *to = [words[first].load(Relaxed); GROUP],
-            Group::Run if count == 1 => {
+            Group::Run => {
                 for (to, word) in to.iter_mut().zip(&words[first..first + GROUP]) {
                     *to = word.load(Relaxed);
                 }
             }
-            _ => {
+            Group::Mixed => {
                 for lane in 0..GROUP {
                     to[lane] = words[from[lane] as usize / 4].load(Relaxed);
                 }
@@ -277,7 +285,7 @@ fn load_words(words: &[AtomicU32], pattern: &Pattern, count: usize, row: &mut [u
     }
 }
 
-/// As [`load_words`]. Of lanes that write the same word the last one wins.
+/// Writes words, the first of `count` adjacent ones of each lane. Of lanes that write the same word the last one wins.
 #[inline(always)]
 fn store_words(
     row: &[u32; LANES],
@@ -310,23 +318,30 @@ fn store_words(
 
 /// As [`touch_all`], group by group where each group lies behind the one before.
 #[inline(always)]
-fn touch_groups(buffer: &Buffer, pattern: &Pattern, bytes: usize, touch: Touch) -> usize {
+fn touch_groups(
+    buffer: &Buffer,
+    pattern: &Pattern,
+    mask: u32,
+    bytes: usize,
+    touch: Touch,
+) -> usize {
     let offsets = &pattern.offsets;
     let mut ends = [(0, 0); LANES / GROUP];
-    for (i, group) in pattern.groups.iter().enumerate() {
-        let first = offsets[GROUP * i] as usize;
-        let length = match group {
-            Group::Same => bytes,
-            Group::Run => GROUP * bytes,
-            Group::Mixed => return touch_all(buffer, offsets, touch),
+    if mask != FULL {
+        return touch_all(buffer, offsets, mask, touch);
+    }
+    for (end, part) in ends.iter_mut().zip(pattern.parts(mask)) {
+        let first = part.first as usize;
+        let Some(length) = part.length(bytes) else {
+            return touch_all(buffer, offsets, mask, touch);
         };
-        ends[i] = (first / SECTOR, (first + length - 1) / SECTOR);
+        *end = (first / SECTOR, (first + length - 1) / SECTOR);
     }
     let mut count = 0;
     let mut last = None;
     for (first, end) in ends {
         let first = match last {
-            Some(last) if last > first => return touch_all(buffer, offsets, touch),
+            Some(last) if last > first => return touch_all(buffer, offsets, mask, touch),
             Some(last) if last == first => first + 1,
             _ => first,
         };
@@ -339,15 +354,27 @@ fn touch_groups(buffer: &Buffer, pattern: &Pattern, bytes: usize, touch: Touch) 
     count
 }
 
-/// Counts the distinct sectors and notes them in the footprint. An access lies in one sector.
-pub fn touch_all(buffer: &Buffer, offsets: &[u32; LANES], touch: Touch) -> usize {
-    let mut sectors = offsets.map(|offset| offset / SECTOR as u32);
-    if !sectors.is_sorted() {
+/// Counts the distinct sectors of active lanes and notes them in the footprint. An access lies in
+/// one sector.
+pub fn touch_all(buffer: &Buffer, offsets: &[u32; LANES], mask: u32, touch: Touch) -> usize {
+    let mut sectors = [0; LANES];
+    let (mut count, mut ascending) = (0usize, true);
+    for lane in lanes(mask) {
+        let sector = offsets[lane] / SECTOR as u32;
+        let before = count.checked_sub(1).map(|last| sectors[last]);
+        if before != Some(sector) {
+            ascending &= before < Some(sector);
+            sectors[count] = sector;
+            count += 1;
+        }
+    }
+    let sectors = &mut sectors[..count];
+    if !ascending {
         sectors.sort_unstable();
     }
     let mut count = 0;
     let mut last = None;
-    for sector in sectors {
+    for &sector in &*sectors {
         if last != Some(sector) {
             count += 1;
             last = Some(sector);

@@ -19,7 +19,7 @@ use local::{local, parameter};
 use shared::shared;
 
 pub use global::{check_address, touch_all};
-pub use pattern::{GROUP, Group, Part, Pattern, fill};
+pub use pattern::{GROUP, Group, Part, Pattern};
 pub use shared::{check_shared, shared_pattern};
 
 for_both_machines! {
@@ -75,6 +75,19 @@ pub fn addresses(registers: &Registers, address: Address) -> [u64; LANES] {
 
 fn verb(access: &Access) -> &'static str {
     if access.store { "writes" } else { "reads" }
+}
+
+/// Puts loaded words into registers of 32 bits.
+#[inline(always)]
+fn set_rows<const N: usize>(
+    warp: &mut WarpState,
+    access: &Access,
+    mask: u32,
+    rows: [[u32; LANES]; N],
+) {
+    for (&register, row) in access.registers.iter().zip(&rows) {
+        warp.registers.set32(register, mask, row);
+    }
 }
 
 /// Puts loaded values into registers, extended as the type says.

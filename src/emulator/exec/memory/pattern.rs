@@ -44,39 +44,34 @@ impl Pattern {
         bytes: usize,
     ) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if WIDE && mask == FULL {
+        if WIDE {
             // SAFETY: `WIDE` is chosen only where the CPU has AVX2.
-            return unsafe { avx2::narrow(base, add, bytes) };
+            return unsafe { avx2::narrow(base, add, mask, bytes) };
         }
         let mut offsets = base.map(|base| base.wrapping_add(add));
         fill(&mut offsets, mask);
-        Self::of::<WIDE>(&offsets, bytes)
+        Self::of(&offsets, bytes)
     }
 
     /// As [`narrow`](Self::narrow), from 64 bits: an offset beyond 32 bits becomes the largest one.
     #[inline(always)]
     pub fn wide<const WIDE: bool>(base: &[u64; LANES], add: u64, mask: u32, bytes: usize) -> Self {
         #[cfg(target_arch = "x86_64")]
-        if WIDE && mask == FULL {
+        if WIDE {
             // SAFETY: `WIDE` is chosen only where the CPU has AVX2.
-            return unsafe { avx2::wide(base, add, bytes) };
+            return unsafe { avx2::wide(base, add, mask, bytes) };
         }
         let mut offsets = base.map(|base| {
             let offset = base.wrapping_add(add);
             u32::try_from(offset).unwrap_or(u32::MAX)
         });
         fill(&mut offsets, mask);
-        Self::of::<WIDE>(&offsets, bytes)
+        Self::of(&offsets, bytes)
     }
 
     /// Of offsets where lanes that are not active repeat one that is.
     #[inline(always)]
-    pub fn of<const WIDE: bool>(offsets: &[u32; LANES], bytes: usize) -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if WIDE {
-            // SAFETY: `WIDE` is chosen only where the CPU has AVX2.
-            return unsafe { avx2::narrow(offsets, 0, bytes) };
-        }
+    pub fn of(offsets: &[u32; LANES], bytes: usize) -> Self {
         let groups = std::array::from_fn(|i| {
             let first = offsets[GROUP * i];
             let steps = |step: u32| {
@@ -118,6 +113,44 @@ impl Pattern {
     #[inline(always)]
     pub fn fits(&self, size: usize) -> bool {
         self.aligned && self.high as usize + self.bytes as usize <= size
+    }
+
+    /// Reads `N` adjacent words of each lane: element i of lane l goes to `[i][l]`.
+    #[inline(always)]
+    pub fn gather<const N: usize, T>(
+        &self,
+        words: &[T],
+        read: impl Fn(&T) -> u32,
+    ) -> [[u32; LANES]; N] {
+        let mut rows = [[0; LANES]; N];
+        for (i, group) in self.groups.iter().enumerate() {
+            let first = self.offsets[GROUP * i] as usize / 4;
+            match group {
+                Group::Same => {
+                    let from = &words[first..first + N];
+                    for (row, word) in rows.iter_mut().zip(from) {
+                        row[GROUP * i..][..GROUP].fill(read(word));
+                    }
+                }
+                Group::Run => {
+                    let (from, _) = words[first..first + GROUP * N].as_chunks::<N>();
+                    for (lane, from) in from.iter().enumerate() {
+                        for (row, word) in rows.iter_mut().zip(from) {
+                            row[GROUP * i + lane] = read(word);
+                        }
+                    }
+                }
+                Group::Mixed => {
+                    for lane in GROUP * i..GROUP * (i + 1) {
+                        let first = self.offsets[lane] as usize / 4;
+                        for (row, word) in rows.iter_mut().zip(&words[first..first + N]) {
+                            row[lane] = read(word);
+                        }
+                    }
+                }
+            }
+        }
+        rows
     }
 
     /// Whether all lanes follow each other without gaps.
@@ -162,7 +195,7 @@ impl Part {
 
 /// Gives lanes that are not active the value of one that is.
 #[inline(always)]
-pub fn fill<T: Copy>(values: &mut [T; LANES], mask: u32) {
+fn fill<T: Copy>(values: &mut [T; LANES], mask: u32) {
     if mask == FULL {
         return;
     }
@@ -178,20 +211,21 @@ pub fn fill<T: Copy>(values: &mut [T; LANES], mask: u32) {
 mod avx2 {
     use std::arch::x86_64::{
         __m256i, _mm_cvtsi128_si32, _mm_max_epu32, _mm_shuffle_epi32, _mm256_add_epi32,
-        _mm256_add_epi64, _mm256_broadcastd_epi32, _mm256_castps_si256, _mm256_castsi256_ps,
-        _mm256_castsi256_si128, _mm256_cmpeq_epi32, _mm256_extracti128_si256, _mm256_max_epu32,
-        _mm256_min_epu32, _mm256_mullo_epi32, _mm256_or_si256, _mm256_permute4x64_epi64,
-        _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi32, _mm256_setzero_si256,
-        _mm256_shuffle_ps, _mm256_sub_epi32, _mm256_testz_si256, _mm256_xor_si256,
+        _mm256_add_epi64, _mm256_and_si256, _mm256_blendv_epi8, _mm256_broadcastd_epi32,
+        _mm256_castps_si256, _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmpeq_epi32,
+        _mm256_extracti128_si256, _mm256_max_epu32, _mm256_min_epu32, _mm256_mullo_epi32,
+        _mm256_or_si256, _mm256_permute4x64_epi64, _mm256_set1_epi32, _mm256_set1_epi64x,
+        _mm256_setr_epi32, _mm256_setzero_si256, _mm256_shuffle_ps, _mm256_sub_epi32,
+        _mm256_testz_si256, _mm256_xor_si256,
     };
 
-    use super::{GROUP, Group, LANES, Pattern};
+    use super::{FULL, GROUP, Group, LANES, Pattern};
 
     // Eights are written out: closures and `map` are not compiled into their callers here.
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub fn narrow(base: &[u32; LANES], add: u32, bytes: usize) -> Pattern {
+    pub fn narrow(base: &[u32; LANES], add: u32, mask: u32, bytes: usize) -> Pattern {
         let base: [__m256i; LANES / GROUP] = bytemuck::cast(*base);
         let add = _mm256_set1_epi32(add as i32);
         let offsets = [
@@ -200,12 +234,12 @@ mod avx2 {
             _mm256_add_epi32(base[2], add),
             _mm256_add_epi32(base[3], add),
         ];
-        pattern(offsets, bytes)
+        pattern(offsets, mask, bytes)
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub fn wide(base: &[u64; LANES], add: u64, bytes: usize) -> Pattern {
+    pub fn wide(base: &[u64; LANES], add: u64, mask: u32, bytes: usize) -> Pattern {
         let (base, _) = base.as_chunks::<GROUP>();
         let add = _mm256_set1_epi64x(add as i64);
         let offsets = [
@@ -214,7 +248,7 @@ mod avx2 {
             narrowed(&base[2], add),
             narrowed(&base[3], add),
         ];
-        pattern(offsets, bytes)
+        pattern(offsets, mask, bytes)
     }
 
     /// The sums, or the largest number where one does not fit.
@@ -234,7 +268,17 @@ mod avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn pattern(offsets: [__m256i; LANES / GROUP], bytes: usize) -> Pattern {
+    fn pattern(mut offsets: [__m256i; LANES / GROUP], mask: u32, bytes: usize) -> Pattern {
+        if mask != FULL {
+            let all: [u32; LANES] = bytemuck::cast(offsets);
+            let active = _mm256_set1_epi32(all[mask.trailing_zeros() as usize % LANES] as i32);
+            offsets = [
+                active_or(active, offsets[0], mask),
+                active_or(active, offsets[1], mask >> GROUP),
+                active_or(active, offsets[2], mask >> (2 * GROUP)),
+                active_or(active, offsets[3], mask >> (3 * GROUP)),
+            ];
+        }
         let [a, b, c, d] = offsets;
         let bits = _mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d));
         let high = _mm256_max_epu32(_mm256_max_epu32(a, b), _mm256_max_epu32(c, d));
@@ -257,6 +301,15 @@ mod avx2 {
                 group(d, steps),
             ],
         }
+    }
+
+    /// The offsets of the lanes of `mask`, and `active` in the others.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn active_or(active: __m256i, offsets: __m256i, mask: u32) -> __m256i {
+        let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+        let here = _mm256_and_si256(_mm256_set1_epi32(mask as i32), bits);
+        _mm256_blendv_epi8(active, offsets, _mm256_cmpeq_epi32(here, bits))
     }
 
     #[inline]
@@ -313,7 +366,7 @@ mod tests {
         for _ in 0..2000 {
             let bytes = [1, 2, 4, 8, 16][random.random_range(0..5usize)];
             let offsets = draw(&mut random, bytes);
-            let pattern = Pattern::of::<false>(&offsets, bytes as usize);
+            let pattern = Pattern::of(&offsets, bytes as usize);
             for (i, group) in offsets.chunks(GROUP).enumerate() {
                 let is = |step: u32| {
                     (group.iter().enumerate())

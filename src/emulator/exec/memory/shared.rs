@@ -8,7 +8,7 @@ use crate::emulator::program::types::Class;
 use super::super::context::{Context, Stop};
 use super::super::registers::{FULL, LANES, Registers, for_both_machines, lanes};
 use super::super::warp_state::WarpState;
-use super::{GROUP, Group, Pattern, set_loaded, stored, verb};
+use super::{GROUP, Group, Pattern, set_loaded, set_rows, stored, verb};
 
 /// Where the lanes of `mask` go in shared memory; an address beyond 32 bits becomes one that is out
 /// of bounds.
@@ -28,10 +28,7 @@ pub fn shared_pattern<const WIDE: bool>(
 }
 
 fn shared_place(offset: u32) -> Option<BufferPlace> {
-    Some(BufferPlace {
-        buffer: "shared memory".to_owned(),
-        offset: i64::from(offset as i32),
-    })
+    BufferPlace::in_shared(i64::from(offset as i32))
 }
 
 /// Checks bounds and alignment of an access of `bytes` bytes a lane to shared memory.
@@ -130,33 +127,49 @@ pub(super) fn shared<const WIDE: bool>(
         return Ok(());
     }
     if !context.shared.is_complete() {
-        check_written(context, offsets, mask, total)?;
+        check_written(context, pattern, mask, total)?;
+    }
+    if bytes == 4 && access.class != Class::R64 {
+        let words = context.shared.words();
+        match count {
+            1 => {
+                let load = |row: &mut [u32; LANES]| load_words(words, pattern, row);
+                warp.registers.fill32(access.registers[0], mask, load);
+            }
+            2 => set_rows(
+                warp,
+                access,
+                mask,
+                pattern.gather::<2, _>(words, |&word| word),
+            ),
+            _ => set_rows(
+                warp,
+                access,
+                mask,
+                pattern.gather::<4, _>(words, |&word| word),
+            ),
+        }
+        return Ok(());
     }
     for i in 0..count {
-        let register = access.registers[i];
-        if bytes == 4 && access.class != Class::R64 {
-            let words = context.shared.words().get(i..).unwrap_or_default();
-            (warp.registers).fill32(register, mask, |row| load_words(words, pattern, count, row));
-        } else {
-            let at = (bytes * i) as u32;
-            let values = offsets.map(|offset| context.shared.read((offset + at) as usize, bytes));
-            set_loaded(&mut warp.registers, access, i, mask, &values);
-        }
+        let at = (bytes * i) as u32;
+        let values = offsets.map(|offset| context.shared.read((offset + at) as usize, bytes));
+        set_loaded(&mut warp.registers, access, i, mask, &values);
     }
     Ok(())
 }
 
-/// The words at offsets that have been checked, the first of `count` adjacent ones of each lane.
+/// The words at offsets that have been checked.
 #[inline(always)]
-fn load_words(words: &[u32], pattern: &Pattern, count: usize, row: &mut [u32; LANES]) {
+fn load_words(words: &[u32], pattern: &Pattern, row: &mut [u32; LANES]) {
     let (to, _) = row.as_chunks_mut::<GROUP>();
     let (from, _) = pattern.offsets.as_chunks::<GROUP>();
     for ((to, from), group) in to.iter_mut().zip(from).zip(pattern.groups) {
         let first = from[0] as usize / 4;
         match group {
             Group::Same => *to = [words[first]; GROUP],
-            Group::Run if count == 1 => to.copy_from_slice(&words[first..first + GROUP]),
-            _ => {
+            Group::Run => to.copy_from_slice(&words[first..first + GROUP]),
+            Group::Mixed => {
                 for lane in 0..GROUP {
                     to[lane] = words[from[lane] as usize / 4];
                 }
@@ -229,38 +242,42 @@ fn track<const WIDE: bool>(
         return Ok(());
     };
     let found = race.access(context.warp, mask, pattern, bytes, write);
-    match found {
-        None => Ok(()),
-        Some(found) => {
-            if context.is_known(found.kind) {
-                return Ok(());
-            }
-            let place = shared_place(found.offset);
-            context.report(found.kind, Some(found.lane), place, found.message)
-        }
-    }
+    let lane = found.as_ref().map(|found| found.lane);
+    context.report_race(found, lane)
 }
 
-#[cold]
-pub fn check_written(
+/// Reports the first lane that reads what nothing wrote.
+#[inline(always)]
+fn check_written(
     context: &mut Context,
-    offsets: &[u32; LANES],
+    pattern: &Pattern,
     mask: u32,
     bytes: usize,
 ) -> Result<(), Stop> {
-    for lane in lanes(mask) {
-        let offset = offsets[lane];
-        if !context.shared.is_written(offset as usize, bytes) {
-            let message =
-                format!("the thread reads {bytes} bytes that no thread of the block wrote");
-            context.report(
-                FindingKind::UninitialisedRead,
-                Some(lane),
-                shared_place(offset),
-                message,
-            )?;
-            break;
+    for part in pattern.parts(mask) {
+        if bytes >= 4
+            && let Some(length) = part.length(bytes)
+            && context.shared.is_written(part.first as usize, length)
+        {
+            continue;
+        }
+        let unwritten =
+            |&lane: &usize| !(context.shared).is_written(pattern.offsets[lane] as usize, bytes);
+        if let Some(lane) = lanes(part.lanes).find(unwritten) {
+            return report_unwritten(context, lane, pattern.offsets[lane], bytes);
         }
     }
     Ok(())
+}
+
+#[cold]
+fn report_unwritten(
+    context: &mut Context,
+    lane: usize,
+    offset: u32,
+    bytes: usize,
+) -> Result<(), Stop> {
+    let message = format!("the thread reads {bytes} bytes that no thread of the block wrote");
+    let kind = FindingKind::UninitialisedRead;
+    context.report(kind, Some(lane), shared_place(offset), message)
 }

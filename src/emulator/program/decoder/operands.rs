@@ -148,6 +148,31 @@ impl Decoder<'_> {
         }
     }
 
+    /// A destination and `count` sources (at most three), all of one type; sources that are not
+    /// there repeat the first.
+    pub fn destination_and_sources(
+        &mut self,
+        operands: &[Operand],
+        count: usize,
+        ty: Type,
+    ) -> Decoded<(Slot, [Slot; 3])> {
+        let (dst, sources) = operands.split_first().ok_or("it takes operands")?;
+        if sources.len() != count {
+            return Err(format!(
+                "it takes {} operands, but {} were given",
+                count + 1,
+                operands.len()
+            ));
+        }
+        let mut slots = [None; 3];
+        for (slot, source) in slots.iter_mut().zip(sources) {
+            *slot = Some(self.source(source, ty)?);
+        }
+        let first = slots[0].ok_or("it takes sources")?;
+        let dst = self.destination(dst, ty.class())?;
+        Ok((dst, slots.map(|slot| slot.unwrap_or(first))))
+    }
+
     /// A register that holds `bits`.
     pub fn constant(&mut self, class: Class, bits: u64) -> Decoded<Slot> {
         let bits = match class {

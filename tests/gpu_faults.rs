@@ -1,0 +1,230 @@
+//! Faults planted in the kernels' sources, one at a time: the check of the kernel finds each.
+//! `COSMOGAN_NVCC` names the compiler; without it nothing is tested.
+
+#[allow(dead_code)] // Parts serve the build.
+#[path = "../kernels/tools/mod.rs"]
+mod tools;
+
+use std::path::Path;
+use std::time::Duration;
+
+use cosmogan::backend::gpu::check::{self, Size};
+use cosmogan::backend::gpu::launcher::Launcher;
+use cosmogan::backend::gpu::ptx::{self, PtxModule};
+use cosmogan::backend::gpu::{Emulated, EmulatedOptions};
+use rayon::prelude::*;
+use tools::nvcc::Compiler;
+use tools::source::Source;
+
+/// A change of one place of a source.
+struct Fault {
+    what: &'static str,
+    /// The file that is changed.
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+    /// The module that is compiled anew, and how the names of the checks that find the fault begin.
+    module: &'static str,
+    kernel: &'static str,
+}
+
+const fn fault(
+    what: &'static str,
+    [file, module]: [&'static str; 2],
+    kernel: &'static str,
+    [from, to]: [&'static str; 2],
+) -> Fault {
+    Fault {
+        what,
+        file,
+        from,
+        to,
+        module,
+        kernel,
+    }
+}
+
+const FAULTS: &[Fault] = &[
+    fault(
+        "an off-by-one in the padding",
+        ["strided_fprop_v1.cu", "strided_fprop_v1"],
+        "fprop_v1",
+        [
+            "2 * small.y + r - p.pad_low",
+            "2 * small.y + r - p.pad_low + 1",
+        ],
+    ),
+    fault(
+        "an off-by-one in the padding",
+        ["strided_fprop_v2.cu", "strided_fprop_v2"],
+        "fprop_v2",
+        [
+            "x[item] = 2 * small.x - p.pad_low;",
+            "x[item] = 2 * small.x - p.pad_low - 1;",
+        ],
+    ),
+    fault(
+        "a wrong first tap",
+        ["strided_wgrad_v2.cu", "strided_wgrad_v2"],
+        "wgrad_v2",
+        ["s(tap % TAPS - p.pad_low)", "s(tap % TAPS - 1)"],
+    ),
+    fault(
+        "a swapped parity",
+        ["strided_dgrad_v1.cu", "strided_dgrad_v1"],
+        "dgrad_v1",
+        ["(big.x + p.pad_low) % 2", "(big.x + p.pad_low + 1) % 2"],
+    ),
+    fault(
+        "a swapped parity",
+        ["strided_dgrad_v2.cu", "strided_dgrad_v2"],
+        "dgrad_v2",
+        [
+            "2 * (pixel.x + horizontal.first) + horizontal.parity",
+            "2 * (pixel.x + horizontal.first) + vertical.parity",
+        ],
+    ),
+    fault(
+        "a missing barrier between stages",
+        ["strided_tile.cuh", "strided_fprop_v2"],
+        "fprop_v2",
+        [
+            "                operands.store(stages[(step + 1) % 2]);\n            }\n            __syncthreads();",
+            "                operands.store(stages[(step + 1) % 2]);\n            }",
+        ],
+    ),
+    fault(
+        "a missing barrier in a tree of sums",
+        ["columns.cuh", "column_sums"],
+        "column_sums",
+        ["half /= 2) {\n        __syncthreads();", "half /= 2) {"],
+    ),
+    fault(
+        "a missing barrier before a tile is read",
+        ["crop.cu", "crop"],
+        "crop",
+        [
+            "        __syncthreads();\n        for (int y = threadIdx.y; y < TILE; y += ROWS) {\n            const int row = blockIdx.y",
+            "        for (int y = threadIdx.y; y < TILE; y += ROWS) {\n            const int row = blockIdx.y",
+        ],
+    ),
+    fault(
+        "an unmasked tail of pixels",
+        ["strided_fprop_v2.cu", "strided_fprop_v2"],
+        "fprop_v2",
+        [
+            "exists ? 2 * small.y - p.pad_low : -TAPS",
+            "2 * small.y - p.pad_low",
+        ],
+    ),
+    fault(
+        "an unmasked tail of values",
+        ["vector.cuh", "adam"],
+        "adam",
+        ["} else if (3 * vectors + thread < len) {", "} else {"],
+    ),
+    fault(
+        "a wrong form of epsilon",
+        ["adam.cu", "adam"],
+        "adam",
+        ["(sqrtf(v) + now.epsilon)", "sqrtf(v + now.epsilon)"],
+    ),
+    fault(
+        "the generator's rate for both networks",
+        ["adam.cu", "adam"],
+        "adam",
+        ["p.values->adam[p.which]", "p.values->adam[0]"],
+    ),
+    fault(
+        "a gradient that is set instead of added to",
+        ["sum_partials.cu", "sum_partials"],
+        "wgrad_v1",
+        ["p.accumulate", "false"],
+    ),
+];
+
+/// The PTX of `fault`'s module with the fault in it.
+fn build(fault: &Fault, nvcc: &Path) -> String {
+    let root = tempfile::tempdir().unwrap();
+    let kernels = root.path().join("kernels");
+    std::fs::create_dir(&kernels).unwrap();
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
+    for entry in sources.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            std::fs::copy(&path, kernels.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let path = kernels.join(fault.file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let count = text.matches(fault.from).count();
+    assert!(count > 0, "{} no longer says: {}", fault.file, fault.from);
+    std::fs::write(&path, text.replacen(fault.from, fault.to, 1)).unwrap();
+    let limit = Duration::from_secs(300);
+    let compiler = Compiler::open(nvcc, limit, &root.path().join("scratch")).unwrap();
+    let all = Source::all(&kernels).unwrap();
+    let source = all.iter().find(|s| s.stem == fault.module).unwrap();
+    compiler
+        .compile(root.path(), source, &source.targets[0])
+        .unwrap()
+}
+
+/// Runs the checks whose names begin with the fault's kernel until one fails; what it said.
+fn found(fault: &Fault, ptx: String) -> Option<String> {
+    const CASES: u64 = 12;
+    let file = format!("kernels/{}.cu", fault.module);
+    let text: &'static str = Box::leak(ptx.into_boxed_str());
+    let modules: Vec<PtxModule> = ptx::committed()
+        .iter()
+        .map(|module| match module.file == file {
+            true => PtxModule { text, ..*module },
+            false => *module,
+        })
+        .collect();
+    let options = EmulatedOptions {
+        races: true,
+        ..EmulatedOptions::default()
+    };
+    let mut launcher = Launcher::new(Emulated::new(options), &modules).unwrap();
+    let mut checked = 0;
+    for check in check::all() {
+        if !check.name().starts_with(fault.kernel) {
+            continue;
+        }
+        checked += 1;
+        for seed in 0..CASES {
+            let outcome = check::run(&mut launcher, check.as_ref(), Size::Small, seed);
+            if !outcome.passed() {
+                let worst = outcome.comparisons.iter().find(|c| !c.passed());
+                let said = worst.map(|c| format!("{}: {}", c.tensor, c.place));
+                let said = outcome.error.or(said).unwrap_or_default();
+                let line = said.lines().next().unwrap_or_default();
+                return Some(format!("{} ({}): {line}", outcome.operation, outcome.shape));
+            }
+        }
+    }
+    assert!(checked > 0, "no check is named {}", fault.kernel);
+    None
+}
+
+#[test]
+fn planted_faults_are_found_by_the_checks_of_their_kernels() {
+    let Some(nvcc) = std::env::var_os("COSMOGAN_NVCC") else {
+        println!("skipped: COSMOGAN_NVCC does not name the pinned nvcc");
+        return;
+    };
+    let nvcc = Path::new(&nvcc);
+    let results: Vec<(&Fault, Option<String>)> = FAULTS
+        .par_iter()
+        .map(|fault| (fault, found(fault, build(fault, nvcc))))
+        .collect();
+    let mut missed = Vec::new();
+    for (fault, found) in results {
+        let name = format!("{} in {}", fault.what, fault.file);
+        match found {
+            Some(said) => println!("{name}: {said}"),
+            None => missed.push(name),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:#?}");
+}
