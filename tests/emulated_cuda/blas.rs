@@ -87,9 +87,6 @@ driver! {
     fn cublasDestroy_v2(_handle: usize) in on_blas |_| {
         Ok(())
     }
-    fn cublasGetVersion_v2(_handle: usize, version: *mut c_int) in on_blas |_| {
-        set(version, 120804)
-    }
     fn cublasSetStream_v2(_handle: usize, _stream: usize) in on_blas |state| {
         state.blas.workspace = false;
         Ok(())

@@ -186,12 +186,6 @@ driver! {
         let upto = state.events.get(&event).copied().unwrap_or(0);
         state.flush(upto)
     }
-    fn cuEventElapsedTime(milliseconds: *mut f32, from: usize, to: usize) in on_context |state| {
-        let at = |event| state.events.get(&event).copied().ok_or(INVALID_HANDLE);
-        // A clock that ticks a microsecond for each piece of work.
-        let elapsed = at(to)? as f32 - at(from)? as f32;
-        set(milliseconds, elapsed / 1e3)
-    }
     fn cuMemAlloc_v2(address: *mut u64, bytes: usize) in on_context |state| {
         state.outside_of_capture()?;
         if bytes == 0 {

@@ -104,20 +104,6 @@ impl Blas {
         result.map_err(failed("a product of cuBLAS"))
     }
 
-    /// The library's version, such as 12.8.4 as 120804.
-    ///
-    /// # Errors
-    /// A failing library.
-    pub fn version(&self) -> Result<u32, DriverError> {
-        let mut version = 0;
-        // SAFETY: the handle is open and `version` outlives the call.
-        let status = unsafe { sys::cublasGetVersion_v2(self.handle, &mut version) };
-        status
-            .result()
-            .map_err(failed("asking for cuBLAS' version"))?;
-        Ok(version.unsigned_abs())
-    }
-
     /// Closes the library.
     ///
     /// # Safety

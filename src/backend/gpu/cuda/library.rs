@@ -11,7 +11,7 @@ use super::calls::{failed, words};
 use crate::backend::gpu::driver::DriverError;
 
 /// Functions of the driver that are called here, by their names in the library.
-const DRIVER_FUNCTIONS: [&str; 39] = [
+const DRIVER_FUNCTIONS: [&str; 38] = [
     "cuCtxSetCurrent",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
@@ -23,7 +23,6 @@ const DRIVER_FUNCTIONS: [&str; 39] = [
     "cuDriverGetVersion",
     "cuEventCreate",
     "cuEventDestroy_v2",
-    "cuEventElapsedTime",
     "cuEventRecord",
     "cuEventSynchronize",
     "cuFuncGetAttribute",
@@ -54,10 +53,9 @@ const DRIVER_FUNCTIONS: [&str; 39] = [
 ];
 
 /// Functions of cuBLAS that are called here.
-const CUBLAS_FUNCTIONS: [&str; 8] = [
+const CUBLAS_FUNCTIONS: [&str; 7] = [
     "cublasCreate_v2",
     "cublasDestroy_v2",
-    "cublasGetVersion_v2",
     "cublasSetAtomicsMode",
     "cublasSetMathMode",
     "cublasSetStream_v2",

@@ -12,7 +12,6 @@ mod module;
 mod open;
 
 use std::ffi::c_void;
-use std::time::Duration;
 
 use cudarc::driver::result::{self, DriverError as Status, stream::StreamKind};
 use cudarc::driver::sys::{
@@ -71,39 +70,11 @@ impl Cuda {
         cuda.stream = result::stream::create(StreamKind::NonBlocking)
             .map_err(failed("making a CUDA stream"))?;
         for _ in 0..EVENTS {
-            // Events that take the time: two of them measure a kernel.
-            let event = result::event::create(CUevent_flags::CU_EVENT_DEFAULT);
+            // Nobody asks them for the time, and without it they cost less.
+            let event = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING);
             cuda.events.push(event.map_err(failed("making an event"))?);
         }
         Ok(cuda)
-    }
-
-    /// The CUDA version that the installed driver is for, major and minor.
-    ///
-    /// # Errors
-    /// A failing driver.
-    pub fn driver_version(&self) -> Result<(u32, u32), DriverError> {
-        library::driver_version()
-    }
-
-    /// The version of cuBLAS, such as 12.8.4 as 120804, once [`Driver::open_gemm`] succeeded.
-    pub fn gemm_version(&self) -> Option<u32> {
-        self.blas.as_ref()?.version().ok()
-    }
-
-    /// The device's time between two recorded points that the stream has passed.
-    ///
-    /// # Errors
-    /// Points that were not recorded or not passed yet.
-    pub fn elapsed(&self, from: Event, to: Event) -> Result<Duration, DriverError> {
-        self.device.make_current()?;
-        // SAFETY: the events were made in `open`, in this context.
-        let milliseconds =
-            unsafe { result::event::elapsed(self.events[from.0], self.events[to.0]) };
-        let milliseconds = milliseconds.map_err(failed("reading the time of events"))?;
-        Ok(Duration::from_secs_f64(
-            f64::from(milliseconds.max(0.0)) / 1e3,
-        ))
     }
 
     /// Adds a launch to the stream of a kernel that takes `parameters`, one slice of bytes each, and

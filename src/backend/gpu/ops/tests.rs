@@ -116,7 +116,7 @@ fn one_value_that_is_not_a_number_spoils_every_sum_that_it_is_part_of() {
     for (what, at) in [("sums", sums), ("saved", saved), ("running", running)] {
         let values = device.get(at, if at == sums { 2 } else { 4 });
         for (i, value) in values.iter().enumerate() {
-            assert_eq!(value.is_nan(), i % 2 == 0, "{what}: {values:?}");
+            assert_eq!(value.is_nan(), i.is_multiple_of(2), "{what}: {values:?}");
         }
     }
     let call = NormBackward {
@@ -135,7 +135,7 @@ fn one_value_that_is_not_a_number_spoils_every_sum_that_it_is_part_of() {
         gradient
             .iter()
             .enumerate()
-            .all(|(i, g)| g.is_nan() == (i % 2 == 0))
+            .all(|(i, g)| g.is_nan() == i.is_multiple_of(2))
     );
 
     let [logits, targets, gradient, loss] = [[f32::NAN, 1.0]; 4].map(|values| device.put(&values));
