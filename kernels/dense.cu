@@ -129,10 +129,16 @@ __device__ __forceinline__ void product(const DenseParams &p)
         __syncthreads();
     }
 
+    const int n = column + 4 * tx;
+    float offsets[4] = {};
+#pragma unroll
+    for (int x = 0; p.bias != nullptr && x < 4; ++x) {
+        offsets[x] = n + x < p.n ? p.bias[n + x] : 0.0f;
+    }
     const bool vector = p.n % 4 == 0 && reinterpret_cast<size_t>(p.c) % 16 == 0;
 #pragma unroll
     for (int y = 0; y < 4; ++y) {
-        const int m = row + 4 * ty + y, n = column + 4 * tx;
+        const int m = row + 4 * ty + y;
         if (m >= p.m) {
             continue;
         }
@@ -140,9 +146,8 @@ __device__ __forceinline__ void product(const DenseParams &p)
 #pragma unroll
         for (int x = 0; x < 4; ++x) {
             if (n + x < p.n) {
-                const float offset = p.bias != nullptr ? p.bias[n + x] : 0.0f;
                 const float old = p.accumulate ? c[x] : 0.0f;
-                sums[y][x] = activate(p.activation, sums[y][x] + offset) + old;
+                sums[y][x] = activate(p.activation, sums[y][x] + offsets[x]) + old;
             }
         }
         if (vector && n + 4 <= p.n) {

@@ -3,7 +3,7 @@
 // Adds the parts of a dense layer's long sums in order, in f64, then bias and activation. (The gradients,
 // which have neither, go through sum_partials.)
 //
-// Mapping: a block is 32 values wide, 16 rows high; a row takes every 16th part. Shared memory:
+// Mapping: a block is 16 values wide, 32 rows high; a row takes every 32nd part. Shared memory:
 // 4 KiB.
 
 #include "activation.cuh"
@@ -25,6 +25,7 @@ extern "C" __global__ void __launch_bounds__(MERGE_THREADS) dense_merge(const De
     const bool inside = index < p.len;
     const int last = inside ? p.parts : 0;
     double sum = 0.0;
+#pragma unroll 8
     for (int part = threadIdx.y; part < last; part += blockDim.y) {
         sum += p.partial[static_cast<size_t>(part) * p.len + index];
     }

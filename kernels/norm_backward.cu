@@ -135,6 +135,7 @@ extern "C" __global__ void __launch_bounds__(MERGE_THREADS)
     for (int group = 0; group < p.groups; ++group) {
         const float *partial = p.partial + 2 * group * p.chunks * p.features + feature;
         double plain = 0.0, weighted = 0.0;
+#pragma unroll 8
         for (int chunk = threadIdx.y; chunk < last; chunk += blockDim.y) {
             plain += partial[2 * chunk * p.features];
             weighted += partial[(2 * chunk + 1) * p.features];

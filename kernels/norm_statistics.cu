@@ -6,7 +6,7 @@
 // kernel merges the chunks, in f64.
 //
 // Mapping: see columns.cuh. Each value is read once, DEPTH loads in flight a thread. Shared memory:
-// 9 KiB (x4), 3 KiB (x1); 4 KiB in the merge. Registers: 78 (x4) at most.
+// 12 KiB (x4), 3 KiB (x1); 4 KiB in the merge. Registers: 69 (x4) at most.
 
 #include "columns.cuh"
 
@@ -149,12 +149,14 @@ extern "C" __global__ void __launch_bounds__(MERGE_THREADS)
     for (int group = 0; group < p.groups; ++group) {
         const float *partial = p.partial + 2 * group * p.chunks * p.features + feature;
         double sum = 0.0;
+#pragma unroll 8
         for (int chunk = threadIdx.y; chunk < last; chunk += blockDim.y) {
             const double count = min(p.chunk, p.rows - chunk * p.chunk);
             sum += count * partial[2 * chunk * p.features];
         }
         const double mean = merge_rows(sum) / rows;
         double square = 0.0;
+#pragma unroll 8
         for (int chunk = threadIdx.y; chunk < last; chunk += blockDim.y) {
             const double count = min(p.chunk, p.rows - chunk * p.chunk);
             const double delta = partial[2 * chunk * p.features] - mean;

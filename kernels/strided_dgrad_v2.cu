@@ -107,10 +107,9 @@ __device__ __forceinline__ void dgrad(const StridedParams &p)
     const Parity horizontal(parities % 2, p.pad_low);
 
     DgradOperands<T> operands(p, vertical, horizontal, first_row, first_column);
-    float sum[T::TR][T::TC] = {};
     const int taps = vertical.taps * horizontal.taps;
-    T::accumulate(operands, taps * ((p.c_small + DEPTH - 1) / DEPTH), sum);
-    T::finish(p, sum, first_column, p.c_big, [&](int row) -> float * {
+    const int steps = taps * ((p.c_small + DEPTH - 1) / DEPTH);
+    T::run(p, operands, steps, first_column, p.c_big, [&](int row) -> float * {
         if (first_row + row >= pixels) {
             return nullptr;
         }

@@ -83,9 +83,8 @@ __device__ __forceinline__ void fprop(const StridedParams &p)
     const int pixels = p.batch * p.side * p.side;
 
     FpropOperands<T> operands(p, first_row, first_column);
-    float sum[T::TR][T::TC] = {};
-    T::accumulate(operands, TAPS * TAPS * ((p.c_big + DEPTH - 1) / DEPTH), sum);
-    T::finish(p, sum, first_column, p.c_small, [&](int row) -> float * {
+    const int steps = TAPS * TAPS * ((p.c_big + DEPTH - 1) / DEPTH);
+    T::run(p, operands, steps, first_column, p.c_small, [&](int row) -> float * {
         const int pixel = first_row + row;
         return pixel < pixels ? p.output + pixel * p.c_small : nullptr;
     });

@@ -6,19 +6,34 @@
 // 4 x 4; a warp is 4 x 8 threads, so that its 16-byte reads of a row of the left factor touch 64
 // adjacent bytes and those of the right factor 128: no bank conflicts.
 //
-// Each output is one chain of fused multiply-adds along the summed index, whatever the tile's size:
-// all tiles give the same bits.
+// Each output is a chain of fused multiply-adds along the summed index, broken at the same places
+// whatever the tile's size: all tiles give the same bits.
 #pragma once
 
 #include "strided.cuh"
 
 constexpr int DEPTH = 8;
 
+// Stages of one chain: 1280 terms.
+constexpr int LONGEST = 160;
+
 // 4 more values a row shift the two halves of a transposed stage to different banks.
 template <int EXTENT>
 struct Factor {
     float values[DEPTH][EXTENT + 4];
 };
+
+// 4 adjacent values, zero from place `count` on.
+template <bool VECTOR>
+__device__ __forceinline__ float4 load4(const float *from, int count)
+{
+    if constexpr (VECTOR) {
+        return count > 0 ? *reinterpret_cast<const float4 *>(from) : make_float4(0, 0, 0, 0);
+    } else {
+        return make_float4(count > 0 ? from[0] : 0.0f, count > 1 ? from[1] : 0.0f,
+                           count > 2 ? from[2] : 0.0f, count > 3 ? from[3] : 0.0f);
+    }
+}
 
 template <int ROWS_, int COLUMNS_, int TR_, int TC_, bool VECTOR_>
 struct Tile {
@@ -115,35 +130,58 @@ struct Tile {
         }
     }
 
-    // activation(sum + bias) to the rows that `place(row)` gives, or gives null for.
-    template <class Place>
-    static __device__ void finish(const StridedParams &p, const float (&sum)[TR][TC],
-                                  int first_column, int columns, Place place)
+    // The sum over `steps` stages, then activation(sum + bias) to the rows that `place(row)` gives,
+    // or gives null for. After every LONGEST stages the sum is put aside, in the output itself: one
+    // long chain in f32 would lose more than a few shorter ones.
+    template <class Operands, class Place>
+    static __device__ void run(const StridedParams &p, Operands &operands, int steps,
+                               int first_column, int columns, Place place)
     {
+        for (int done = 0; done < steps; done += LONGEST) {
+            const int count = min(LONGEST, steps - done);
+            float sum[TR][TC] = {};
+            accumulate(operands, count, sum);
+            finish(p, sum, done > 0, done + count == steps, first_column, columns, place);
+        }
+        if (p.activation == TANH) {
+            flatten(first_column, columns, place);
+        }
+    }
+
+    // The sum, and what was put aside before if `later`; with bias and activation if `last`.
+    template <class Place>
+    static __device__ void finish(const StridedParams &p, const float (&sum)[TR][TC], bool later,
+                                  bool last, int first_column, int columns, Place place)
+    {
+        // Opaque, so that the rows' addresses are not kept in registers while stages are summed.
+        int first = Tile::row();
+        asm volatile("" : "+r"(first));
         float bias[TC];
 #pragma unroll
         for (int j = 0; j < TC; ++j) {
             const int column = first_column + Tile::column() + j / 4 * 32 + j % 4;
-            bias[j] = p.bias != nullptr && column < columns ? p.bias[column] : 0.0f;
+            bias[j] = last && p.bias != nullptr && column < columns ? p.bias[column] : 0.0f;
         }
 #pragma unroll
         for (int i = 0; i < TR; ++i) {
-            float *row = place(Tile::row() + i / 4 * 16 + i % 4);
+            float *row = place(first + i / 4 * 16 + i % 4);
             if (row == nullptr) {
                 continue;
             }
 #pragma unroll
             for (int j = 0; j < TC; j += 4) {
+                const int column = first_column + Tile::column() + 8 * j;
+                const float4 aside =
+                    load4<VECTOR>(row + column, later ? columns - column : 0);
+                const float before[4] = {aside.x, aside.y, aside.z, aside.w};
                 float values[4];
 #pragma unroll
                 for (int b = 0; b < 4; ++b) {
-                    values[b] = rectify(p.activation, sum[i][j + b] + bias[j + b]);
+                    values[b] = rectify(last ? p.activation : IDENTITY,
+                                        before[b] + sum[i][j + b] + bias[j + b]);
                 }
-                write(row, first_column + Tile::column() + 8 * j, columns, values);
+                write(row, column, columns, values);
             }
-        }
-        if (p.activation == TANH) {
-            flatten(first_column, columns, place);
         }
     }
 
@@ -171,18 +209,6 @@ struct Tile {
         }
     }
 };
-
-// 4 adjacent values, zero from place `count` on.
-template <bool VECTOR>
-__device__ __forceinline__ float4 load4(const float *from, int count)
-{
-    if constexpr (VECTOR) {
-        return count > 0 ? *reinterpret_cast<const float4 *>(from) : make_float4(0, 0, 0, 0);
-    } else {
-        return make_float4(count > 0 ? from[0] : 0.0f, count > 1 ? from[1] : 0.0f,
-                           count > 2 ? from[2] : 0.0f, count > 3 ? from[3] : 0.0f);
-    }
-}
 
 // A thread's share of the stages of a factor of EXTENT rows (or columns) by DEPTH values.
 template <class T, int EXTENT>

@@ -3,7 +3,7 @@
 #pragma once
 
 template <int W>
-struct Vector {
+struct alignas(sizeof(float) * W) Vector {
     float v[W];
 };
 

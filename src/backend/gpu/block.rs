@@ -79,7 +79,7 @@ fn norm_forward<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Forward) {
     let shape = norm_shape(features, call.output.len, call.groups);
     let (linear, output) = (gpu.at(call.linear), gpu.at(call.output));
     let affine = gpu.at(call.parameters.part(gamma, 2 * features));
-    let saved = match statistics {
+    let (shape, saved) = match statistics {
         Statistics::Batch {
             saved,
             running,
@@ -88,12 +88,13 @@ fn norm_forward<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Forward) {
             let (saved, running) = (gpu.at(saved), gpu.at(running));
             let launcher = &mut gpu.launcher;
             norm::statistics(launcher, shape, linear, saved, running, momentum);
-            saved
+            (shape, saved)
         }
         Statistics::Running { saved, running } => {
             let (saved, running) = (gpu.at(saved), gpu.at(running));
             norm::running_statistics(&mut gpu.launcher, features, running, saved);
-            saved
+            // One set of statistics for all samples.
+            (norm_shape(features, call.output.len, 1), saved)
         }
     };
     let apply = NormApply {

@@ -178,9 +178,10 @@ fn worst(ours: &[Named], exact: &[Named], cpu: &[Named]) -> (f64, &'static str) 
     for (((name, ours), (_, exact)), (_, cpu)) in ours.iter().zip(exact).zip(cpu) {
         let tolerance = ALLOWANCE * distance(cpu, exact).max(f64::from(f32::EPSILON));
         let share = distance(ours, exact) / tolerance;
-        // Not `share > worst`, which a NaN passes.
-        if !(share <= worst.0) {
-            worst = (if share.is_nan() { f64::INFINITY } else { share }, *name);
+        // A NaN is above nothing, and would pass.
+        let share = if share.is_nan() { f64::INFINITY } else { share };
+        if share > worst.0 {
+            worst = (share, *name);
         }
     }
     worst

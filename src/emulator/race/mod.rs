@@ -2,7 +2,9 @@
 //! global memory ([`Conflicts`]).
 
 mod conflicts;
+mod found;
 mod shadow;
 
 pub use conflicts::{Accesses, Conflict, Conflicts, Numbers};
-pub use shadow::{Found, Shadow};
+pub use found::Found;
+pub use shadow::Shadow;

@@ -8,41 +8,8 @@
 use std::ops::Range;
 
 use crate::emulator::exec::{GROUP, Group, Part, Pattern, lanes};
-use crate::emulator::finding::FindingKind;
 
-/// A race, as the later of the two accesses found it.
-#[derive(Debug)]
-pub struct Found {
-    pub kind: FindingKind,
-    pub lane: usize,
-    /// In shared memory, in bytes.
-    pub offset: u32,
-    pub message: String,
-}
-
-/// The lane of an access that a warp makes as a whole, such as `ldmatrix`.
-const TOGETHER: u8 = u8::MAX;
-
-/// Who wrote a granule last.
-#[derive(Clone, Copy, Debug, Default)]
-struct Writer {
-    warp: u8,
-    lane: u8,
-    atomic: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Write {
-    clock: u32,
-    writer: Writer,
-}
-
-/// The last reads of a granule by one warp.
-#[derive(Clone, Copy, Debug)]
-struct Reads {
-    clock: u32,
-    lanes: u32,
-}
+use super::found::{Before, Found, Reads, TOGETHER, Write, Writer};
 
 /// Clocks are set back where a block would begin beyond this.
 const LATEST_BEGIN: u32 = u32::MAX / 4;
@@ -217,7 +184,16 @@ impl Shadow {
         write: bool,
     ) -> Option<Found> {
         let mut found = None;
+        // Reads do not race with each other: they may be noted at once.
+        let mut late = if write { mask } else { 0 };
+        let simple = !write && self.flights == 0 && bytes == self.granule;
         for part in pattern.parts(mask) {
+            if simple && self.read_granules(warp as usize, &part) {
+                continue;
+            }
+            if !write {
+                late |= part.lanes;
+            }
             if let Some(length) = part.length(bytes)
                 && self.in_order(warp as usize, part.first, length, write)
             {
@@ -231,7 +207,7 @@ impl Shadow {
             }
         }
         // Lanes of one instruction do not race with each other: all checks come first.
-        for part in pattern.parts(mask) {
+        for part in pattern.parts(late) {
             if write {
                 self.note_writes(warp as usize, &part, pattern, bytes);
             } else {
@@ -239,6 +215,47 @@ impl Shadow {
             }
         }
         found
+    }
+
+    /// Checks and notes reads of one granule a lane that follow each other, or are all of one.
+    /// False, and nothing is noted, where it takes more than one look to say that they are in
+    /// order.
+    #[inline(always)]
+    fn read_granules(&mut self, own: usize, part: &Part) -> bool {
+        let (clock, synced, floor) = (self.clocks[own], self.synced[own], self.floors[own]);
+        let first = part.first as usize >> self.shift;
+        let count = match part.group {
+            Group::Same => 1,
+            Group::Run if part.is_whole() => GROUP,
+            _ => return false,
+        };
+        let row = own * self.granules + first;
+        let (Some(written), Some(clocks), Some(known)) = (
+            self.write_clocks.get(first..first + count),
+            self.read_clocks.get_mut(row..row + count),
+            self.read_lanes.get_mut(row..row + count),
+        ) else {
+            return false;
+        };
+        if let (Ok(written), Ok(clocks), Ok(known)) = (
+            <&[u32; GROUP]>::try_from(written),
+            <&mut [u32; GROUP]>::try_from(&mut *clocks),
+            <&mut [u32; GROUP]>::try_from(&mut *known),
+        ) {
+            if !all_before(written, floor) {
+                return false;
+            }
+            for i in 0..GROUP {
+                let lanes = 1 << (part.lane + i);
+                (clocks[i], known[i]) = read_by(clocks[i], known[i], lanes, clock, synced);
+            }
+        } else {
+            if written[0] >= floor {
+                return false;
+            }
+            (clocks[0], known[0]) = read_by(clocks[0], known[0], part.lanes, clock, synced);
+        }
+        true
     }
 
     /// Whether one look at the clocks shows that an access to these bytes is in order.
@@ -288,29 +305,14 @@ impl Shadow {
         let (clock, synced) = (self.clocks[own], self.synced[own]);
         let row = own * self.granules;
         let mut note = |granule: usize, lanes: u32| {
-            let known = &mut self.read_lanes[row + granule];
-            // Readers that are ordered before these need not be remembered.
-            let kept = if self.read_clocks[row + granule] >= synced {
-                *known
-            } else {
-                0
-            };
-            *known = kept | lanes;
-            self.read_clocks[row + granule] = clock;
+            let (at, known) = (row + granule, self.read_lanes[row + granule]);
+            (self.read_clocks[at], self.read_lanes[at]) =
+                read_by(self.read_clocks[at], known, lanes, clock, synced);
         };
         match part.group {
             Group::Same => {
                 let granules = granules(part.first, bytes, self.shift, self.granules);
                 granules.for_each(|granule| note(granule, part.lanes));
-            }
-            Group::Run if part.is_whole() && bytes == self.granule => {
-                let range = granules(part.first, GROUP * bytes, self.shift, self.granules);
-                let range = row + range.start..row + range.end;
-                let clocks = &mut self.read_clocks[range.clone()];
-                let known = &mut self.read_lanes[range];
-                if let (Ok(clocks), Ok(known)) = (clocks.try_into(), known.try_into()) {
-                    note_run(clocks, known, clock, synced, part.lane);
-                }
             }
             _ => {
                 for lane in lanes(part.lanes) {
@@ -415,51 +417,16 @@ impl Shadow {
                 1 << lane
             };
             let at = own * self.granules + granule;
-            let kept = self.read_clocks[at] >= self.synced[own];
-            self.read_lanes[at] = if kept {
-                self.read_lanes[at] | lanes
-            } else {
-                lanes
-            };
-            self.read_clocks[at] = clock;
+            let (known_clock, known) = (self.read_clocks[at], self.read_lanes[at]);
+            (self.read_clocks[at], self.read_lanes[at]) =
+                read_by(known_clock, known, lanes, clock, self.synced[own]);
         }
     }
 
     #[cold]
     fn found(&self, own: usize, lane: u8, granule: usize, write: bool, before: Before) -> Found {
-        let (other, who, what) = match before {
-            Before::Write(Write { writer, .. }) => {
-                let Writer { warp, lane, .. } = writer;
-                let lanes = match lane {
-                    TOGETHER => "together".to_owned(),
-                    lane => format!("lane {lane}"),
-                };
-                (usize::from(warp), format!("warp {warp}, {lanes},"), "wrote")
-            }
-            Before::Reads(warp, reads) => {
-                let lane = reads.lanes.trailing_zeros();
-                (warp, format!("warp {warp}, lane {lane},"), "read")
-            }
-            Before::Copy(thread) => (
-                usize::MAX,
-                format!("cp.async of warp {}, lane {},", thread / 32, thread % 32),
-                "is about to write",
-            ),
-        };
-        let kind = if other == usize::MAX {
-            FindingKind::AsyncCopyRace
-        } else if other == own {
-            FindingKind::WarpRace
-        } else {
-            FindingKind::SharedRace
-        };
-        let verb = if write { "writes" } else { "reads" };
-        Found {
-            kind,
-            lane: usize::from(lane % 32),
-            offset: (granule * self.granule) as u32,
-            message: format!("the thread {verb} what {who} {what}, with nothing that orders them"),
-        }
+        let offset = (granule * self.granule) as u32;
+        Found::new(own, lane, offset, write, before)
     }
 
     /// An atomic update by one thread: it does not race with other atomic updates.
@@ -519,31 +486,18 @@ fn all_before(clocks: &[u32], floor: u32) -> bool {
     }
 }
 
-/// Notes that eight lanes read a granule each, one behind the other.
+/// Clock and lanes of the last reads of a granule, once `lanes` have read it at `clock`. Readers
+/// that are ordered before these need not be remembered.
 #[inline(always)]
-fn note_run(
-    clocks: &mut [u32; GROUP],
-    known: &mut [u32; GROUP],
-    clock: u32,
-    synced: u32,
-    first: usize,
-) {
-    for i in 0..GROUP {
-        let kept = if clocks[i] >= synced { known[i] } else { 0 };
-        known[i] = kept | 1 << (first + i);
-        clocks[i] = clock;
-    }
-}
-
-enum Before {
-    Write(Write),
-    Reads(usize, Reads),
-    Copy(u32),
+fn read_by(known_clock: u32, known: u32, lanes: u32, clock: u32, synced: u32) -> (u32, u32) {
+    let kept = if known_clock >= synced { known } else { 0 };
+    (clock, kept | lanes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emulator::finding::FindingKind;
 
     /// Every lane at its own word.
     fn words() -> Pattern {

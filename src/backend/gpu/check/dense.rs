@@ -118,7 +118,7 @@ impl Case {
     fn draw_small(operation: Operation, random: &mut crate::rng::SequentialPhilox) -> DenseShape {
         let multiple = [1, 4][random.random_range(0..2)];
         let mut small = |largest| pick(random, 1..=largest / multiple) * multiple;
-        let [mut batch, mut inputs, mut outputs] = [small(20), small(70), small(140)];
+        let [mut batch, mut inputs, mut outputs] = [small(20), small(70), small(140).max(2)];
         let long = small(700);
         if long > 300 {
             match operation {

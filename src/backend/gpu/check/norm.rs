@@ -120,8 +120,8 @@ impl Case {
     /// Few rows of some features, or so many rows that their chunks are merged by rows of threads.
     fn draw_small(random: &mut crate::rng::SequentialPhilox, multiple: usize) -> (usize, usize) {
         match random.random_range(0..5) {
-            0 if multiple == 1 => (pick(random, 140_000..=150_000), 1),
-            0 | 1 => {
+            0 => (pick(random, 2050..=2400), pick(random, 24..=34) * multiple),
+            1 => {
                 let features = pick(random, 1..=2) * multiple;
                 (pick(random, 40_000..=50_000) / multiple, features)
             }

@@ -41,12 +41,12 @@ fn pass(checks: Checks, cases: u64) {
 
 #[test]
 fn batch_norm_and_sums_of_columns_agree_with_the_reference() {
-    pass(boxed(norm::checks()), 12);
+    pass(boxed(norm::checks()), 24);
 }
 
 #[test]
 fn dense_layers_agree_with_the_reference() {
-    pass(boxed(dense::checks()), 12);
+    pass(boxed(dense::checks()), 24);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn activations_and_fills_agree_with_the_reference() {
 
 #[test]
 fn adam_averages_targets_and_losses_agree_with_the_reference() {
-    pass(boxed(step::checks()), 16);
+    pass(boxed(step::checks()), 32);
 }
 
 #[test]

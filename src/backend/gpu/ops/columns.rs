@@ -70,10 +70,10 @@ impl Columns {
 
     /// The geometry of the kernels that merge chunks, a column of threads a feature.
     pub fn merge_geometry(&self, features: usize) -> Geometry {
-        let block = if self.chunks < 32 {
+        let block = if self.chunks < 16 {
             [256, 1, 1]
         } else {
-            [32, 16, 1]
+            [16, 32, 1]
         };
         Geometry {
             grid: [(features as u32).div_ceil(block[0]), 1, 1],

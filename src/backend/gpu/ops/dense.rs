@@ -310,8 +310,8 @@ fn merge<D: Driver>(
         activation: activation_code(activation),
     };
     let geometry = Geometry {
-        grid: [(len as u32).div_ceil(32), 1, 1],
-        block: [32, 16, 1],
+        grid: [(len as u32).div_ceil(16), 1, 1],
+        block: [16, 32, 1],
     };
     l.launch("dense_merge", geometry, &params);
 }

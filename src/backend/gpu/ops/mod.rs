@@ -100,3 +100,6 @@ impl Elements {
         line((self.len - 3 * self.vectors) as usize)
     }
 }
+
+#[cfg(test)]
+mod tests;

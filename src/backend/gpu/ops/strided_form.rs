@@ -1,8 +1,8 @@
 //! Which kernels there are for the strided layer, and which of them takes a call.
 
-use super::KernelVersion;
 use super::strided::{StridedCall, WgradCall};
-use crate::backend::gpu::driver::{Geometry, Pointer};
+use super::{KernelVersion, aligned};
+use crate::backend::gpu::driver::Geometry;
 use crate::model::StridedLayer;
 
 /// The layer's operations.
@@ -142,7 +142,10 @@ impl Form {
 
     /// The form for an fprop.
     pub fn of_fprop(version: KernelVersion, call: &StridedCall) -> Self {
-        let (layer, aligned) = (call.layer, aligned([call.input, call.weights, call.output]));
+        let (layer, aligned) = (
+            call.layer,
+            aligned(&[call.input, call.weights, call.output]),
+        );
         let pixels = call.batch * layer.small * layer.small;
         Self::choose(version, layer, aligned, |form| {
             form.tile(Operation::Fprop).blocks(pixels, layer.c_small)
@@ -151,7 +154,10 @@ impl Form {
 
     /// The form for a dgrad.
     pub fn of_dgrad(version: KernelVersion, call: &StridedCall) -> Self {
-        let (layer, aligned) = (call.layer, aligned([call.input, call.weights, call.output]));
+        let (layer, aligned) = (
+            call.layer,
+            aligned(&[call.input, call.weights, call.output]),
+        );
         let pixels = call.batch * layer.small * layer.small;
         Self::choose(version, layer, aligned, |form| {
             4 * form.tile(Operation::Dgrad).blocks(pixels, layer.c_big)
@@ -160,7 +166,7 @@ impl Form {
 
     /// The form for a wgrad.
     pub fn of_wgrad(version: KernelVersion, call: &WgradCall) -> Self {
-        let (layer, aligned) = (call.layer, aligned([call.big, call.small]));
+        let (layer, aligned) = (call.layer, aligned(&[call.big, call.small]));
         let copies = call.tiled_copies();
         Self::choose(version, layer, aligned, |form| {
             copies
@@ -200,9 +206,4 @@ impl Form {
             Form::Small
         }
     }
-}
-
-/// Whether all tensors lie at multiples of 16 bytes.
-fn aligned<const COUNT: usize>(pointers: [Pointer; COUNT]) -> bool {
-    pointers.iter().all(|pointer| pointer.0.is_multiple_of(16))
 }
