@@ -205,7 +205,7 @@ fn a_gpu_that_cannot_be_used_is_refused_with_the_reason() {
 #[test]
 fn without_enough_memory_the_batch_that_fits_is_told_and_does_fit() {
     let folder = tempfile::tempdir().unwrap();
-    let memory = "memory=5000000";
+    let memory = "memory=2000000";
     let measure = |batch: &str| {
         let network = format!("--size 64 --layers 3 --base 8 --batch {batch}");
         on(&mut bench(folder.path(), "cuda", &network), memory)
