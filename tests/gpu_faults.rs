@@ -113,8 +113,8 @@ const FAULTS: &[Fault] = &[
         ["strided_fprop_v2.cu", "strided_fprop_v2"],
         "fprop_v2",
         [
-            "exists ? 2 * small.y - p.pad_low : -TAPS",
-            "2 * small.y - p.pad_low",
+            "const bool exists = index < p.batch * p.side * p.side;",
+            "const bool exists = index >= 0;",
         ],
     ),
     fault(
@@ -134,6 +134,39 @@ const FAULTS: &[Fault] = &[
         ["adam.cu", "adam"],
         "adam",
         ["p.values->adam[p.which]", "p.values->adam[0]"],
+    ),
+    fault(
+        "a missing barrier where chunks are merged",
+        ["columns.cuh", "norm_statistics"],
+        "norm_statistics",
+        ["sum;\n    __syncthreads();", "sum;"],
+    ),
+    fault(
+        "the biased variance in the running average",
+        ["norm_statistics.cu", "norm_statistics"],
+        "norm_statistics",
+        ["(rows > 2.0 ? rows - 1.0 : 1.0)", "rows"],
+    ),
+    fault(
+        "small values lost in a logarithm",
+        ["loss.cu", "loss"],
+        "loss",
+        ["log1pf(small)", "logf(1.0f + small)"],
+    ),
+    fault(
+        "a flip too many",
+        ["loss.cu", "loss"],
+        "targets",
+        ["word >> 8 < p.flip_below", "word >> 8 <= p.flip_below"],
+    ),
+    fault(
+        "a missing barrier between tiles",
+        ["dense.cu", "dense"],
+        "dense",
+        [
+            "        __syncthreads();\n    }\n\n    const int n",
+            "    }\n\n    const int n",
+        ],
     ),
     fault(
         "a gradient that is set instead of added to",
