@@ -16,6 +16,8 @@
 //! Measured on 2026-11-24 on a shared virtual machine (AMD EPYC, Zen 3, AVX2): the fastest of many
 //! launches, since neighbours slow the others down. More in `benches/results/`.
 
+use std::time::Instant;
+
 use cosmogan::emulator::{Argument, Device, Launch, Module, Profile};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -224,6 +226,66 @@ fn emulator(criterion: &mut Criterion) {
     }
 }
 
+/// How much faster two threads are than one, and, as the most that the machine has to give, how much
+/// faster two launches of one thread each are that share nothing. All are measured in turns, because
+/// the speed of a shared machine drifts by more than the difference that is asked for.
+fn scaling(_: &mut Criterion) {
+    const TURNS: usize = 60;
+    const LAUNCHES: usize = 3;
+    // `cargo test --benches` only wants to see that the benchmarks run.
+    let turns = match std::env::args().any(|argument| argument == "--bench") {
+        true => TURNS,
+        false => 1,
+    };
+    let [one, other, two] = [1, 1, 2].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.expect("threads")
+    });
+    let run = |case: &mut Case, pool: &rayon::ThreadPool| {
+        for _ in 0..LAUNCHES {
+            let report = pool.install(|| {
+                case.device
+                    .launch(case.module, "kernel", &case.launch, &case.arguments)
+            });
+            assert!(report.expect("a launch").completed());
+        }
+    };
+    let seconds = |work: &mut dyn FnMut()| {
+        let started = Instant::now();
+        work();
+        started.elapsed().as_secs_f64()
+    };
+    for (mut case, mut twin) in cases().into_iter().zip(cases()) {
+        let [mut alone, mut threads, mut apart] = [const { Vec::new() }; 3];
+        for _ in 0..turns {
+            alone.push(seconds(&mut || run(&mut case, &one)));
+            threads.push(seconds(&mut || run(&mut case, &two)));
+            apart.push(seconds(&mut || {
+                std::thread::scope(|scope| {
+                    scope.spawn(|| run(&mut twin, &other));
+                    run(&mut case, &one);
+                });
+            }));
+        }
+        let times = [&alone, &threads, &apart];
+        let [fastest, median] = [0, turns / 2].map(|place| {
+            times.map(|times| {
+                let mut sorted = times.clone();
+                sorted.sort_by(f64::total_cmp);
+                sorted[place]
+            })
+        });
+        for (what, [alone, threads, apart]) in [("fastest", fastest), ("median", median)] {
+            println!(
+                "emulator, 2 threads over 1/{}, {what} times: {:.2}; two launches at once: {:.2}",
+                case.name,
+                alone / threads,
+                2.0 * alone / apart,
+            );
+        }
+    }
+}
+
 /// What a launch costs that does nothing, on a device with a buffer as large as a training step's.
 fn launches(criterion: &mut Criterion) {
     let mut empty = case("empty", ".entry kernel() { ret; }", [1, 1, 1], [256, 1, 1]);
@@ -238,5 +300,5 @@ fn launches(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, emulator, launches);
+criterion_group!(benches, emulator, scaling, launches);
 criterion_main!(benches);

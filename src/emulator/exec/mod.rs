@@ -20,7 +20,8 @@ mod warp_loop;
 mod warp_state;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
@@ -37,7 +38,7 @@ pub use memory::{GROUP, Group, Part, Pattern};
 pub use registers::lanes;
 
 /// Chunks of adjacent blocks a thread: enough to even out blocks of different lengths.
-const CHUNKS_PER_THREAD: usize = 8;
+const CHUNKS_PER_THREAD: usize = 32;
 
 /// Work that one thread does in about the time that it takes to share work with others (50 us on
 /// Zen 3, 2026-11-24): launches of less stay on the thread that asks for them.
@@ -68,7 +69,7 @@ pub fn launch(
         stopped_at: AtomicU64::new(u64::MAX),
     };
     let chunks = if kernel.in_order || launch.options.races {
-        vec![work.run_any(&mut work.order(blocks), u64::MAX)]
+        vec![work.run_any(&mut work.block(), work.order(blocks), u64::MAX)]
     } else {
         work.run_in_parallel(blocks)
     };
@@ -118,7 +119,7 @@ impl Work<'_> {
     fn run_in_parallel(&self, blocks: u64) -> Vec<Chunk> {
         let threads = rayon::current_num_threads();
         let alone = if threads == 1 { u64::MAX } else { ALONE };
-        let first = self.run_any(&mut (0..blocks), alone);
+        let first = self.run_any(&mut self.block(), 0..blocks, alone);
         let (begun, stopped) = (first.blocks, first.stopped);
         let mut all = vec![first];
         if stopped || begun == blocks {
@@ -128,14 +129,23 @@ impl Work<'_> {
         let most = usize::try_from(left).unwrap_or(usize::MAX);
         let chunks = most.min(threads * CHUNKS_PER_THREAD);
         let end = |i: usize| begun + (i as u128 * u128::from(left) / chunks as u128) as u64;
-        let mut rest = Vec::new();
-        (0..chunks)
+        // Each thread has a share of its own, so that neighbouring blocks, whose notes lie close
+        // together, run on one; one that is done helps the others, of which some may wake late.
+        let share = |thread: usize| thread * chunks / threads;
+        let next: Vec<AtomicUsize> = (0..threads).map(|t| AtomicUsize::new(share(t))).collect();
+        let take = |thread: usize| {
+            let shares = (thread..threads).chain(0..thread);
+            let mut claimed = shares.map(|t| (next[t].fetch_add(1, Relaxed), share(t + 1)));
+            let (i, _) = claimed.find(|(i, end)| i < end)?;
+            Some((i, end(i)..end(i + 1)))
+        };
+        let mut rest: Vec<(usize, Chunk)> = (0..threads)
             .into_par_iter()
-            // Rayon would give each thread its share as one task, with which nobody could help.
             .with_max_len(1)
-            .map(|i| self.run_any(&mut (end(i)..end(i + 1)), u64::MAX))
-            .collect_into_vec(&mut rest);
-        all.extend(rest);
+            .flat_map_iter(|thread| self.run_all(|| take(thread)))
+            .collect();
+        rest.sort_unstable_by_key(|(i, _)| *i);
+        all.extend(rest.into_iter().map(|(_, chunk)| chunk));
         all
     }
 
@@ -156,18 +166,42 @@ impl Work<'_> {
         Box::new(order.into_iter())
     }
 
+    /// Runs the chunks that `take` gives; each with its number.
+    fn run_all(&self, take: impl Fn() -> Option<(usize, Range<u64>)>) -> Vec<(usize, Chunk)> {
+        let mut block = self.block();
+        let mut chunks = Vec::new();
+        while let Some((i, blocks)) = take() {
+            chunks.push((i, self.run_any(&mut block, blocks, u64::MAX)));
+        }
+        chunks
+    }
+
+    /// Room for a block to run in.
+    fn block(&self) -> Block<'_> {
+        let context = Context::new(self.kernel, self.memory, &self.parameters, self.launch);
+        Block::new(context)
+    }
+
     /// Runs blocks until none is left or so much work is done, see [`work_of`].
-    fn run_any(&self, blocks: &mut dyn Iterator<Item = u64>, enough: u64) -> Chunk {
+    fn run_any(
+        &self,
+        block: &mut Block<'_>,
+        blocks: impl Iterator<Item = u64>,
+        enough: u64,
+    ) -> Chunk {
         if has_wide_vectors() && !self.launch.options.portable {
-            self.run::<true>(blocks, enough)
+            self.run::<true>(block, blocks, enough)
         } else {
-            self.run::<false>(blocks, enough)
+            self.run::<false>(block, blocks, enough)
         }
     }
 
-    fn run<const WIDE: bool>(&self, blocks: &mut dyn Iterator<Item = u64>, enough: u64) -> Chunk {
-        let context = Context::new(self.kernel, self.memory, &self.parameters, self.launch);
-        let mut block = Block::new(context);
+    fn run<const WIDE: bool>(
+        &self,
+        block: &mut Block<'_>,
+        blocks: impl Iterator<Item = u64>,
+        enough: u64,
+    ) -> Chunk {
         let mut stopped = false;
         let mut done = 0;
         for index in blocks {
@@ -187,7 +221,7 @@ impl Work<'_> {
         }
         Chunk {
             blocks: done,
-            counters: block.context.counters,
+            counters: std::mem::take(&mut block.context.counters),
             findings: block.context.take_findings(),
             stopped,
         }
