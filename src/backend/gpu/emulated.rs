@@ -135,6 +135,9 @@ pub struct Emulated {
     keep_launches: bool,
 }
 
+/// What one allocation of the emulator can hold.
+const LARGEST: u64 = 7 << 29;
+
 /// Memory that the emulated device says to have.
 const MEMORY: u64 = 8 << 30;
 
@@ -352,7 +355,7 @@ impl Driver for Emulated {
 
     fn free_memory(&self) -> Result<u64, DriverError> {
         let used: usize = self.allocations.iter().map(|(a, _)| a.bytes).sum();
-        Ok(MEMORY.saturating_sub(used as u64))
+        Ok(MEMORY.saturating_sub(used as u64).min(LARGEST))
     }
 
     fn allocate(&mut self, name: &str, bytes: usize) -> Result<Allocation, DriverError> {
