@@ -309,7 +309,7 @@ fn maps_that_the_device_holds_train_to_the_same_bits_as_maps_that_are_sent() {
     let config = config(Convention::Paper, UpdateOrder::Simultaneous, PadLow::One);
     let trainer = || Trainer::new(emulated(EmulatedOptions::default()), &config).unwrap();
     let (mut sent, mut held) = (trainer(), trainer());
-    assert!(held.hold(&set).unwrap());
+    assert!(held.hold(&set, BATCH).unwrap());
     let places = Places::new(Arc::clone(&set), BATCH, false).unwrap();
     let mut made = Prefetch::new(Arc::clone(&set), BATCH, false).unwrap();
     // Into the second epoch, over its incomplete batch.

@@ -239,12 +239,12 @@ pub trait Backend {
     /// If there are more or fewer than were posted.
     fn receive(&mut self, posted: Posted, values: &mut [f32]) -> Result<(), BackendError>;
 
-    /// Makes room for `len` values of maps that crops are made of ([`Backend::crops`]), if this
-    /// backend gains by it and has the memory.
+    /// Makes room for `len` values of maps that up to `crops` crops a run are made of
+    /// ([`Backend::crops`]), if this backend gains by it and has the memory.
     ///
     /// # Errors
     /// What went wrong on the device.
-    fn hold(&mut self, len: usize) -> Result<bool, BackendError>;
+    fn hold(&mut self, len: usize, crops: usize) -> Result<bool, BackendError>;
 
     /// Copies values to their place, from `offset` on, in the room that [`Backend::hold`] made.
     ///

@@ -208,7 +208,7 @@ impl Dataset {
     ) -> Result<Batches, RunError> {
         let training = Arc::clone(&self.training);
         let (batch, drop_last) = (config.run.batch, config.step.drop_last);
-        if trainer.hold(&training)? {
+        if trainer.hold(&training, batch)? {
             return Ok(Batches::Held(Places::new(training, batch, drop_last)?));
         }
         let batches = Prefetch::new(training, batch, drop_last)?;

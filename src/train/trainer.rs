@@ -274,13 +274,13 @@ impl<B: Backend> Trainer<B> {
         self.submit_program(index, epochs)
     }
 
-    /// Asks the backend to hold the maps of `set`; whether it does, and crops of them can be given
-    /// to [`Trainer::submit_held`].
+    /// Asks the backend to hold the maps of `set`; whether it does, and up to `batch` crops of
+    /// them can be given to [`Trainer::submit_held`].
     ///
     /// # Errors
     /// A pixel that is not finite, or a failing device.
-    pub fn hold(&mut self, set: &TrainingSet) -> Result<bool, RunError> {
-        if !self.backend.hold(set.held_len())? {
+    pub fn hold(&mut self, set: &TrainingSet, batch: usize) -> Result<bool, RunError> {
+        if !self.backend.hold(set.held_len(), batch)? {
             return Ok(false);
         }
         set.each_held(|offset, values| {

@@ -121,7 +121,7 @@ impl<T: Scalar> Backend for Cpu<T> {
     }
 
     /// Pages of files that are in memory serve as well.
-    fn hold(&mut self, _: usize) -> Result<bool, BackendError> {
+    fn hold(&mut self, _: usize, _: usize) -> Result<bool, BackendError> {
         Ok(false)
     }
 

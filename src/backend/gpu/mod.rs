@@ -64,9 +64,6 @@ fn descriptor(place: &CropPlace) -> CropDescriptor {
     }
 }
 
-/// The most crops of a step.
-const CROPS: usize = 4096;
-
 /// A program that was captured.
 struct Recorded {
     id: ProgramId,
@@ -220,13 +217,13 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     /// Holds maps that leave a fifth of the free memory to whatever is planned later.
-    fn hold(&mut self, len: usize) -> Result<bool, BackendError> {
+    fn hold(&mut self, len: usize, crops: usize) -> Result<bool, BackendError> {
         let driver = &mut self.launcher.driver;
         let bytes = 4 * len;
-        if bytes as u64 > driver.free_memory()? / 5 * 4 {
+        if crops > ops::crop::MOST || bytes as u64 > driver.free_memory()? / 5 * 4 {
             return Ok(false);
         }
-        let crop_bytes = CROPS * size_of::<CropDescriptor>();
+        let crop_bytes = crops * size_of::<CropDescriptor>();
         self.held = Some(Held {
             maps: driver.allocate("training maps", bytes)?,
             crops: driver.allocate("crops of a step", crop_bytes)?,
@@ -243,13 +240,13 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn choose_crops(&mut self, crops: &[CropPlace]) -> Result<(), BackendError> {
-        assert!(
-            crops.len() <= CROPS,
-            "a batch of more than {CROPS} held maps"
-        );
         let held = self.held.as_mut().expect("maps are held");
         let descriptors: Vec<CropDescriptor> = crops.iter().map(descriptor).collect();
-        let bytes = bytemuck::cast_slice(&descriptors);
+        let bytes: &[u8] = bytemuck::cast_slice(&descriptors);
+        assert!(
+            bytes.len() <= held.crops.bytes,
+            "more crops than room was made for"
+        );
         let driver = &mut self.launcher.driver;
         Ok(held.uploads.write(driver, held.crops.address, bytes)?)
     }

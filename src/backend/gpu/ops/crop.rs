@@ -9,6 +9,9 @@ use crate::backend::gpu::launcher::Launcher;
 /// Kernels of this file.
 pub const KERNELS: &[&str] = &["crop"];
 
+/// The most crops of a launch: one for each block along z.
+pub const MOST: usize = (1 << 16) - 1;
+
 /// Where one crop lies and how it is turned. Also kernels/crop.cu, field by field.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -43,7 +46,7 @@ pub fn crop<D: Driver>(
 ) {
     const TILE: usize = 32;
     debug_assert!(small(batch * side * side * channels), "{batch} crops");
-    debug_assert!(batch < 1 << 16, "{batch} crops");
+    debug_assert!(batch <= MOST, "{batch} crops");
     let params = CropParams {
         parents,
         descriptors,
