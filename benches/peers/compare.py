@@ -282,11 +282,12 @@ def run(args: argparse.Namespace) -> None:
         args.markdown.write_text(text)
 
 
-def main() -> int:
+def main(work) -> int:
+    """The exit status of `work`, whose errors are told to a person."""
     try:
-        run(parse())
+        work()
     except CannotCompare as error:
-        print(f"compare.py: {error}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -294,4 +295,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(lambda: run(parse())))

@@ -25,6 +25,7 @@ from compare import (
     Case,
     available_cores,
     find_binary,
+    main,
     torch_version,
 )
 
@@ -183,16 +184,5 @@ def run(args: argparse.Namespace) -> None:
         args.markdown.write_text(text)
 
 
-def main() -> int:
-    try:
-        run(parse())
-    except CannotCompare as error:
-        print(f"gpu.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(lambda: run(parse())))
