@@ -189,6 +189,7 @@ pub fn version_name(version: KernelVersion) -> &'static str {
     match version {
         KernelVersion::V1 => "v1",
         KernelVersion::V2 => "v2",
+        KernelVersion::V3 => "v3",
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Launcher<D> {
 }
 
 impl<D: Driver> Launcher<D> {
-    /// Loads those of `modules` that are made for the device and looks all kernels up.
+    /// Loads those of `modules` that are made for the device and looks up all kernels that it runs.
     ///
     /// # Errors
     /// Modules that the device does not take.
@@ -34,7 +34,11 @@ impl<D: Driver> Launcher<D> {
             driver.load(module.file, module.text)?;
         }
         let mut kernels = HashMap::new();
-        for name in ops::KERNELS.iter().copied().flatten().copied() {
+        let half = match driver.info().capability >= ops::half::CAPABILITY {
+            true => ops::half::KERNELS,
+            false => &[],
+        };
+        for name in ops::KERNELS.iter().chain(half).copied().flatten().copied() {
             kernels.insert(name, driver.kernel(name)?);
         }
         Ok(Self {

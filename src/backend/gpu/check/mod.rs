@@ -25,7 +25,7 @@ use super::launcher::Launcher;
 use crate::rng::{Philox, Stream};
 
 pub use stage::Stage;
-pub use tolerance::{rounding, sum};
+pub use tolerance::{half_rounding, half_sum, rounding, sum};
 
 /// What shapes are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Where one case of a check takes place: its tensors on the device, its comparisons.
 
+use half::bf16;
 use rand::RngExt;
 
 use super::Comparison;
@@ -59,6 +60,11 @@ impl<'a, D: Driver> Stage<'a, D> {
         self.input_at(name, values, 0)
     }
 
+    /// `len` numbers of N(0, 1), rounded to bf16.
+    pub fn half_normals(&mut self, len: usize) -> Vec<bf16> {
+        self.normals(len).into_iter().map(bf16::from_f32).collect()
+    }
+
     /// A tensor that begins `shift` f32 values behind a multiple of 256 bytes, as parameters in the
     /// middle of a network's do.
     ///
@@ -95,6 +101,14 @@ impl<'a, D: Driver> Stage<'a, D> {
         shift: usize,
     ) -> Result<Pointer, DriverError> {
         self.allocate(name, shift, 4 * len)
+    }
+
+    /// A bf16 tensor of `len` values that the operation should write.
+    ///
+    /// # Errors
+    /// Not enough memory, or a failing device.
+    pub fn half_output(&mut self, name: &str, len: usize) -> Result<Pointer, DriverError> {
+        self.allocate(name, 0, 2 * len)
     }
 
     fn allocate(&mut self, name: &str, shift: usize, bytes: usize) -> Result<Pointer, DriverError> {
@@ -136,6 +150,36 @@ impl<'a, D: Driver> Stage<'a, D> {
         tolerance: impl Fn(usize, f64) -> f64,
     ) -> Result<(), DriverError> {
         let values = self.read(pointer, expected.len())?;
+        self.comparisons
+            .push(compare(tensor, &values, expected, tolerance));
+        Ok(())
+    }
+
+    /// The values of a bf16 tensor. What the operation wrote must be the same on the second run.
+    ///
+    /// # Errors
+    /// What failed on the device, findings of the emulator among it.
+    pub fn read_half(&mut self, pointer: Pointer, len: usize) -> Result<Vec<f32>, DriverError> {
+        self.launcher.check()?;
+        let mut values = vec![bf16::ZERO; len];
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
+        self.launcher.driver.read(pointer, bytes)?;
+        self.digest.update(bytes);
+        Ok(values.into_iter().map(bf16::to_f32).collect())
+    }
+
+    /// [`Stage::compare`] for a bf16 tensor.
+    ///
+    /// # Errors
+    /// What failed on the device, findings of the emulator among it.
+    pub fn compare_half(
+        &mut self,
+        tensor: &str,
+        pointer: Pointer,
+        expected: &[f64],
+        tolerance: impl Fn(usize, f64) -> f64,
+    ) -> Result<(), DriverError> {
+        let values = self.read_half(pointer, expected.len())?;
         self.comparisons
             .push(compare(tensor, &values, expected, tolerance));
         Ok(())

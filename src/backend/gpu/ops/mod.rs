@@ -7,6 +7,7 @@ pub mod columns;
 pub mod crop;
 pub mod dense;
 pub mod elementwise;
+pub mod half;
 pub mod norm;
 pub mod random;
 pub mod step;
@@ -47,6 +48,8 @@ pub enum KernelVersion {
     /// Tiles in shared memory.
     #[default]
     V2,
+    /// bf16 on tensor cores, the element-wise work folded in ([`half`]): of compute capability 8.0 on.
+    V3,
 }
 
 /// How kernels/activation.cuh numbers the activations.
