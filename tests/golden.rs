@@ -10,7 +10,7 @@ use cosmogan::backend::cpu::scalar::Scalar;
 use cosmogan::backend::gpu::ops::KernelVersion;
 use cosmogan::backend::gpu::{Emulated, EmulatedOptions, Gpu};
 use cosmogan::backend::{
-    AdamConfig, Backend, Cpu, EpsilonForm, FlipUnit, LabelFlip, StepScalars, View,
+    AdamConfig, Backend, Cpu, EpsilonForm, FlipUnit, LabelFlip, Precision, StepScalars, View,
 };
 use cosmogan::model::{
     Architecture, DenseNorm, Field, Inventory, Network, PadLow, Parameter, discriminator, generator,
@@ -195,7 +195,11 @@ struct Run<B> {
 impl<B: Judged> Run<B> {
     fn new(case: &Case, inputs: Tensors, flip: f64) -> Self {
         let architecture = architecture(case.pad_low);
-        let players = Players::place(generator(&architecture), discriminator(&architecture));
+        let players = Players::place(
+            generator(&architecture),
+            discriminator(&architecture),
+            Precision::F32,
+        );
         let options = Options {
             given_latents: true,
             keep_values: true,

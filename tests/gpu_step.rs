@@ -327,7 +327,7 @@ fn the_arena_keeps_its_values_when_it_grows() {
     let mut gpu = emulated(EmulatedOptions::default());
     gpu.reserve(100).unwrap();
     let values: Vec<f32> = (0..90).map(|i| i as f32).collect();
-    let view = View { start: 10, len: 90 };
+    let view = View::new(10, 90);
     gpu.upload(view, &values).unwrap();
     gpu.reserve(10_000).unwrap();
     let mut back = vec![0.0; 90];

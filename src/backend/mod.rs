@@ -10,34 +10,75 @@ mod knobs;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::model::Block;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Activation, Block};
 use crate::rng::Stream;
 
 pub use cpu::Cpu;
 pub use knobs::{AdamConfig, EpsilonForm, FlipUnit, LabelFlip};
 
+/// The number format of values. Of a whole step: that of activations and of the gradients that flow
+/// back through them; weights, moments, statistics, losses and maps are always f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    #[default]
+    F32,
+    Bf16,
+}
+
 /// Adjacent values in a backend's arena.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct View {
+    /// The first value's place, in words of 4 bytes.
     pub start: usize,
+    /// Values.
     pub len: usize,
+    pub precision: Precision,
 }
 
 impl View {
-    /// As a range of indices.
+    /// `len` f32 values from word `start` on.
+    pub fn new(start: usize, len: usize) -> Self {
+        let precision = Precision::F32;
+        Self {
+            start,
+            len,
+            precision,
+        }
+    }
+
+    /// Words of 4 bytes that the values take.
+    pub fn words(self) -> usize {
+        match self.precision {
+            Precision::F32 => self.len,
+            Precision::Bf16 => self.len.div_ceil(2),
+        }
+    }
+
+    /// As a range of words.
     pub fn range(self) -> std::ops::Range<usize> {
-        self.start..self.start + self.len
+        self.start..self.start + self.words()
     }
 
     /// Values `start .. start + len` of this view.
     ///
     /// # Panics
-    /// If they reach beyond it.
+    /// If they reach beyond it, or begin in the middle of a word.
     pub fn part(self, start: usize, len: usize) -> View {
         assert!(start + len <= self.len, "a part reaches beyond its view");
+        let words = match self.precision {
+            Precision::F32 => start,
+            Precision::Bf16 => {
+                assert!(start.is_multiple_of(2), "a part begins inside a word");
+                start / 2
+            }
+        };
         View {
-            start: self.start + start,
+            start: self.start + words,
             len,
+            ..self
         }
     }
 }
@@ -57,6 +98,27 @@ pub enum Statistics {
     Running { saved: View, running: View },
 }
 
+impl Statistics {
+    /// `[groups, 2, features]`, one group where they are running averages.
+    pub fn saved(self) -> View {
+        match self {
+            Statistics::Batch { saved, .. } | Statistics::Running { saved, .. } => saved,
+        }
+    }
+}
+
+/// Batch norm and activation, between a block's linear output and its output.
+#[derive(Clone, Copy, Debug)]
+pub struct Normalisation {
+    pub activation: Activation,
+    pub features: usize,
+    pub groups: usize,
+    /// `[groups, 2, features]`: mean and 1/sqrt(variance + eps).
+    pub saved: View,
+    /// `[2, features]`: gamma and beta.
+    pub affine: View,
+}
+
 /// The forward pass of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct Forward {
@@ -67,10 +129,17 @@ pub struct Forward {
     /// Groups of adjacent samples with statistics of their own.
     pub groups: usize,
     pub input: View,
+    /// In mixed precision: the input is the linear output of the block below, to be normalised and
+    /// activated as it is read.
+    pub folded: Option<Normalisation>,
     /// The linear output before batch norm; equal to `output` where there is none, or where
     /// nothing will be differentiated.
     pub linear: View,
+    /// Equal to `linear` where `deferred`.
     pub output: View,
+    /// In mixed precision: the block above reads the linear output ([`Forward::folded`]), and of the
+    /// batch norm only the statistics are wanted.
+    pub deferred: bool,
     /// Present where the block has a batch norm.
     pub statistics: Option<Statistics>,
 }
@@ -82,16 +151,39 @@ pub struct Backward {
     pub batch: usize,
     pub groups: usize,
     pub input: View,
+    /// As in the forward pass.
+    pub folded: Option<Normalisation>,
     pub linear: View,
     pub output: View,
     /// `[groups, 2, features]` of the forward pass.
     pub saved: Option<View>,
-    /// The gradient of the output; overwritten.
+    /// The gradient of the output, or of the linear output where `prepared`; overwritten.
     pub gradient: View,
+    /// Whether the block above has taken the gradient through activation and batch norm
+    /// ([`Backward::below`]).
+    pub prepared: bool,
     /// Where the gradient of the input goes, if it is wanted.
     pub input_gradient: Option<View>,
+    /// In mixed precision: the block below, through whose activation and batch norm the gradient of
+    /// the input goes on before it is written.
+    pub below: Option<Below>,
     /// The network's gradients, and whether this is not their first write in the step.
     pub parameter_gradient: Option<(View, Accumulate)>,
+}
+
+/// The block that a gradient of the input flows back into, as far as its linear output.
+#[derive(Clone, Copy, Debug)]
+pub struct Below {
+    pub activation: Activation,
+    /// Its linear output.
+    pub linear: View,
+    /// Its output; where it has a batch norm, that may have been deferred and is not read.
+    pub output: View,
+    pub norm: Option<Normalisation>,
+    /// `[2, features]`: the gradients of gamma and beta, where they are wanted.
+    pub affine_gradient: Option<View>,
+    /// The gradient of a bias without batch norm behind it, where it is wanted.
+    pub bias_gradient: Option<View>,
 }
 
 /// Whether a gradient is set or added to.
@@ -198,6 +290,9 @@ pub trait Backend {
     /// How many posts ([`Backend::post`]) may be under way while more work is asked for; 0 where
     /// `run` returns with the work done.
     const POSTS_AHEAD: usize;
+
+    /// In which precision the tapes that it runs are recorded.
+    fn precision(&self) -> Precision;
 
     /// Makes the arena at least `len` values long.
     ///

@@ -112,8 +112,8 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
     let measured = device.run(Measurement { plan: &plan });
     let (seconds, flop) = measured.map_err(|error| {
         with_batch_advice(error, batch, |batch| match plan.what {
-            What::Step => arena_len(&plan.config, batch),
-            What::Generate => generator_arena_len(architecture, batch),
+            What::Step => arena_len(&plan.config, batch, device.precision()),
+            What::Generate => generator_arena_len(architecture, batch, device.precision()),
         })
     })?;
     let report = report(&plan, &device, seconds, flop);

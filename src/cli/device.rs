@@ -9,7 +9,7 @@ use indicatif::HumanBytes;
 
 use cosmogan::backend::gpu::driver::{DeviceInfo, Driver, DriverError};
 use cosmogan::backend::gpu::{Cuda, Emulated, EmulatedOptions, Gpu, ptx};
-use cosmogan::backend::{Backend, BackendError, Cpu};
+use cosmogan::backend::{Backend, BackendError, Cpu, Precision};
 use cosmogan::train::{DenseKernels, DeviceChoice, KernelVersion, RunError};
 
 /// A device that serves.
@@ -104,6 +104,14 @@ impl Selected {
                     ptx::origin(),
                 )
             }
+        }
+    }
+
+    /// The number format of activations there.
+    pub fn precision(&self) -> Precision {
+        match (&self.engine, self.kernels) {
+            (Engine::Cpu, _) | (_, KernelVersion::V1 | KernelVersion::V2) => Precision::F32,
+            (_, KernelVersion::V3) => Precision::Bf16,
         }
     }
 

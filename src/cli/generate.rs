@@ -164,7 +164,7 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
         },
         stop: &stop,
     });
-    let arena_len = |batch| generator_arena_len(architecture, batch);
+    let arena_len = |batch| generator_arena_len(architecture, batch, device.precision());
     let (written, seconds) = made.map_err(|error| with_batch_advice(error, batch, arena_len))?;
     let rate = count as f64 / seconds;
     let names = names_of(&written);

@@ -124,7 +124,9 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
     let config = run.config.clone();
     let trained = device.run(Training { run, stop: &stop });
     let trained = trained.map_err(|error| {
-        with_batch_advice(error, config.run.batch, |batch| arena_len(&config, batch))
+        with_batch_advice(error, config.run.batch, |batch| {
+            arena_len(&config, batch, device.precision())
+        })
     });
     match trained? {
         Outcome::Stopped { signal, step } => say(&format!(

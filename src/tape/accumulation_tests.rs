@@ -56,7 +56,12 @@ fn gradients_of_two_passes_add_up_to_those_of_one_pass_in_two_groups() {
 
         let mut end = 0;
         let memory = NetworkMemory::place(&network, true, &mut end);
-        let mut tape = Tape::new(Arc::clone(&network), Arc::clone(&network), end);
+        let mut tape = Tape::new(
+            Arc::clone(&network),
+            Arc::clone(&network),
+            end,
+            Precision::F32,
+        );
         let len = network.input_len();
         let input = tape.input(2 * batch * len);
         let seed = tape.input(2 * batch);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::backend::{Backend, Cpu, StepScalars};
+use crate::backend::{Backend, Cpu, Precision, StepScalars};
 use crate::model::{
     Activation, BatchNorm, Block, Field, Inventory, Linear, PadLow, Parameter, StridedLayer,
     TorchLayout,
@@ -109,7 +109,12 @@ impl Bench {
         let network = Arc::new(network.clone());
         let mut end = 0;
         let memory = NetworkMemory::place(&network, true, &mut end);
-        let mut tape = Tape::new(Arc::clone(&network), Arc::clone(&network), end);
+        let mut tape = Tape::new(
+            Arc::clone(&network),
+            Arc::clone(&network),
+            end,
+            Precision::F32,
+        );
         let input = tape.input(batch * network.input_len());
         let player = Player::Discriminator;
         let pass = tape.forward(player, &memory, Mode::train(groups), batch, input, None);
@@ -139,10 +144,7 @@ impl Bench {
 
     /// Poisons the arena, fills in what is given, runs.
     pub fn run(&mut self, given: &Given) {
-        let all = View {
-            start: 0,
-            len: self.program.arena_len().max(self.end),
-        };
+        let all = View::new(0, self.program.arena_len().max(self.end));
         self.backend.reserve(all.len).unwrap();
         self.backend.values_mut(all).fill(f64::NAN);
         for (view, values) in [

@@ -1,9 +1,9 @@
 //! Where values lie: the lasting memory of a network, and the plan of a tape's own values.
 
-use crate::backend::View;
+use crate::backend::{Precision, View};
 use crate::model::Network;
 
-/// Values are placed at multiples of this, 128 bytes of f32: a cache line pair, a GPU's sector row.
+/// Values are placed at multiples of this many words, 128 bytes: a cache line pair, a GPU's sector row.
 const ALIGNMENT: usize = 32;
 
 /// Addresses of recorded values start here, above those of every arena.
@@ -29,7 +29,7 @@ impl NetworkMemory {
     /// needs no gradients and moments.
     pub fn place(network: &Network, trained: bool, next: &mut usize) -> Self {
         let mut view = |len: usize| {
-            let view = View { start: *next, len };
+            let view = View::new(*next, len);
             *next += len.next_multiple_of(ALIGNMENT);
             view
         };
@@ -74,12 +74,13 @@ impl Plan {
         }
     }
 
-    pub fn value(&mut self, len: usize) -> View {
+    pub fn value(&mut self, len: usize, precision: Precision) -> View {
         let symbolic = View {
             start: self.next,
             len,
+            precision,
         };
-        self.next += len.max(1).next_multiple_of(ALIGNMENT);
+        self.next += symbolic.words().max(1).next_multiple_of(ALIGNMENT);
         self.values.push(Value {
             symbolic,
             first: usize::MAX,
@@ -121,7 +122,7 @@ impl Plan {
     /// the same time has taken.
     pub fn place(&mut self) {
         let mut order: Vec<usize> = (0..self.values.len()).collect();
-        order.sort_by_key(|&i| (std::cmp::Reverse(self.values[i].symbolic.len), i));
+        order.sort_by_key(|&i| (std::cmp::Reverse(self.values[i].symbolic.words()), i));
         let mut placed: Vec<usize> = Vec::with_capacity(order.len());
         for index in order {
             let value = self.values[index];
@@ -129,18 +130,18 @@ impl Plan {
                 .iter()
                 .map(|&other| &self.values[other])
                 .filter(|other| other.first <= value.last && value.first <= other.last)
-                .map(|other| (other.place, other.place + other.symbolic.len))
+                .map(|other| (other.place, other.place + other.symbolic.words()))
                 .collect();
             taken.sort_unstable();
             let mut place = self.first_free;
             for (start, end) in taken {
-                if place + value.symbolic.len <= start {
+                if place + value.symbolic.words() <= start {
                     break;
                 }
                 place = place.max(end.next_multiple_of(ALIGNMENT));
             }
             self.values[index].place = place;
-            self.end = self.end.max(place + value.symbolic.len);
+            self.end = self.end.max(place + value.symbolic.words());
             placed.push(index);
         }
     }
@@ -153,7 +154,7 @@ impl Plan {
                 let value = &self.values[index];
                 View {
                     start: value.place + (view.start - value.symbolic.start),
-                    len: view.len,
+                    ..view
                 }
             }
         }
@@ -177,7 +178,11 @@ mod tests {
         let mut plan = Plan::new(100);
         let mut expected = Vec::new();
         for _ in 0..200 {
-            let view = plan.value(random.random_range(1..500));
+            let precision = match random.random_bool(0.5) {
+                true => Precision::F32,
+                false => Precision::Bf16,
+            };
+            let view = plan.value(random.random_range(1..500), precision);
             let first = random.random_range(0..100);
             let last = first + random.random_range(0..10);
             plan.touch(view, first);
@@ -185,15 +190,15 @@ mod tests {
             expected.push((view, first, last));
         }
         plan.place();
-        let total: usize = expected.iter().map(|(view, ..)| view.len).sum();
+        let total: usize = expected.iter().map(|(view, ..)| view.words()).sum();
         assert!(plan.end() < total / 3, "nothing was shared");
         for (i, &(a, a_first, a_last)) in expected.iter().enumerate() {
             let a = plan.resolve(a);
-            assert!(a.start >= 100 && a.start + a.len <= plan.end());
+            assert!(a.start >= 100 && a.range().end <= plan.end());
             for &(b, b_first, b_last) in &expected[..i] {
                 let b = plan.resolve(b);
                 let together = a_first <= b_last && b_first <= a_last;
-                let overlap = a.start < b.start + b.len && b.start < a.start + a.len;
+                let overlap = a.start < b.range().end && b.start < a.range().end;
                 assert!(!(together && overlap));
             }
         }

@@ -10,12 +10,15 @@ mod accumulation_tests;
 #[cfg(test)]
 mod gradient_tests;
 mod memory;
+mod mixed;
 mod program;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::backend::{Accumulate, Adam, Backward, Forward, Loss, Statistics, Targets, View};
+use crate::backend::{
+    Accumulate, Adam, Backward, Forward, Loss, Precision, Statistics, Targets, View,
+};
 use crate::model::{BatchNorm, Network};
 use crate::rng::Stream;
 
@@ -23,6 +26,7 @@ pub use memory::NetworkMemory;
 pub use program::{Player, Program};
 
 use memory::Plan;
+use mixed::Samples;
 
 /// One recorded operation.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +98,7 @@ pub struct Pass {
 /// Records the operations of one step.
 pub struct Tape {
     networks: [Arc<Network>; 2],
+    precision: Precision,
     ops: Vec<Op>,
     plan: Plan,
     /// Whether a player's gradients have been written since its last update.
@@ -101,24 +106,37 @@ pub struct Tape {
 }
 
 impl Tape {
-    /// An empty tape whose own values lie in the arena from `first_free` on.
-    pub fn new(generator: Arc<Network>, discriminator: Arc<Network>, first_free: usize) -> Self {
+    /// An empty tape whose own values lie in the arena from `first_free` on. With
+    /// [`Precision::Bf16`] what flows between the blocks of a network is bf16; what goes in and comes
+    /// out is f32.
+    pub fn new(
+        generator: Arc<Network>,
+        discriminator: Arc<Network>,
+        first_free: usize,
+        precision: Precision,
+    ) -> Self {
         Self {
             networks: [generator, discriminator],
+            precision,
             ops: Vec::new(),
             plan: Plan::new(first_free),
             written: [false; 2],
         }
     }
 
-    /// A new value of `len` numbers.
+    /// A new value of `len` f32 numbers.
     pub fn value(&mut self, len: usize) -> View {
-        self.plan.value(len)
+        self.plan.value(len, Precision::F32)
+    }
+
+    /// A new value of `len` numbers that lies between two blocks.
+    fn inner(&mut self, len: usize) -> View {
+        self.plan.value(len, self.precision)
     }
 
     /// A value that the caller fills before each run.
     pub fn input(&mut self, len: usize) -> View {
-        let value = self.plan.value(len);
+        let value = self.value(len);
         self.plan.keep_from_start(value);
         value
     }
@@ -165,12 +183,13 @@ impl Tape {
         };
         let first = self.ops.len();
         let mut x = input;
+        let mut folded = None;
         for (index, block) in network.blocks.iter().enumerate() {
             let len = batch * block.linear.output_len();
-            let last = index + 1 == network.blocks.len();
-            let y = match output {
-                Some(output) if last => output,
-                _ => self.value(len),
+            let y = match (network.blocks.get(index + 1), output) {
+                (Some(_), _) => self.inner(len),
+                (None, Some(output)) => output,
+                (None, None) => self.value(len),
             };
             let statistics = block.norm.zip(block.running).map(|(norm, at)| {
                 let saved = self.value(groups * 2 * norm.features);
@@ -184,24 +203,28 @@ impl Tape {
                     Mode::Infer => Statistics::Running { saved, running },
                 }
             });
-            let separate = statistics.is_some() && mode != Mode::Infer;
-            let linear = if separate { self.value(len) } else { y };
-            self.ops.push(Op::Forward {
-                place: Place {
-                    player,
-                    block: index,
-                },
-                call: Forward {
-                    parameters: memory.parameters,
-                    batch,
-                    groups,
-                    input: x,
-                    linear,
-                    output: y,
-                    statistics,
-                },
-            });
+            let mixed = self.precision == Precision::Bf16;
+            let deferred = mixed && mixed::defers(&network.blocks[index..]);
+            let separate = statistics.is_some() && mode != Mode::Infer && !deferred;
+            let linear = if separate { self.inner(len) } else { y };
+            let call = Forward {
+                parameters: memory.parameters,
+                batch,
+                groups,
+                input: x,
+                folded,
+                linear,
+                output: y,
+                deferred,
+                statistics,
+            };
+            let place = Place {
+                player,
+                block: index,
+            };
+            self.ops.push(Op::Forward { place, call });
             x = y;
+            folded = mixed::normalisation(block, &call).filter(|_| deferred);
         }
         Pass {
             player,
@@ -232,49 +255,52 @@ impl Tape {
             whole && samples.end <= pass.batch,
             "samples are not whole groups"
         );
-        let (batch, groups) = (samples.len(), samples.len() / group);
-        let part = |view: View| {
-            let len = view.len / pass.batch;
-            view.part(samples.start * len, batch * len)
+        let samples = Samples {
+            batch: pass.batch,
+            groups: pass.groups,
+            range: samples,
         };
+        let part = |view| samples.of(view);
         let player = pass.player as usize;
         let accumulate = match self.written[player] {
             false => Accumulate::First,
             true => Accumulate::Later,
         };
-        let mut gradient = gradient;
+        let (mut gradient, mut prepared) = (gradient, false);
         for index in pass.ops.clone().rev() {
             let Op::Forward { place, call } = self.ops[index] else {
                 continue;
             };
-            let saved = call.statistics.map(|statistics| match statistics {
-                Statistics::Batch { saved, .. } | Statistics::Running { saved, .. } => {
-                    let len = saved.len / pass.groups;
-                    saved.part(samples.start / group * len, groups * len)
-                }
-            });
             let first = index == pass.ops.start;
             let wanted = if first {
                 input_gradient
             } else {
-                Some(self.value(part(call.input).len))
+                Some(self.inner(part(call.input).len))
+            };
+            let below = match (self.precision, first) {
+                (Precision::Bf16, false) => self.below(index - 1, &samples, parameter_gradient),
+                _ => None,
             };
             self.ops.push(Op::Backward {
                 place,
                 call: Backward {
                     parameters: call.parameters,
-                    batch,
-                    groups,
+                    batch: samples.range.len(),
+                    groups: samples.group_count(),
                     input: part(call.input),
+                    folded: call.folded.map(|norm| samples.of_normalisation(norm)),
                     linear: part(call.linear),
                     output: part(call.output),
-                    saved,
+                    saved: call.statistics.map(|s| samples.of_statistics(s.saved())),
                     gradient,
+                    prepared,
                     input_gradient: wanted,
+                    below,
                     parameter_gradient: parameter_gradient.map(|view| (view, accumulate)),
                 },
             });
             gradient = wanted.unwrap_or_default();
+            prepared = below.is_some();
         }
         self.written[player] |= parameter_gradient.is_some();
     }

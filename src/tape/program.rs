@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::memory::Plan;
 use super::{Op, Place};
 use crate::backend::{
-    Adam, Backend, BackendError, Backward, Forward, Loss, ProgramId, Statistics, StepScalars,
-    Targets, View,
+    Adam, Backend, BackendError, Backward, Forward, Loss, Normalisation, ProgramId, Statistics,
+    StepScalars, Targets, View,
 };
 use crate::model::Network;
 
@@ -127,6 +127,7 @@ impl Op {
                 let Forward {
                     parameters,
                     input,
+                    folded,
                     linear,
                     output,
                     statistics,
@@ -134,6 +135,7 @@ impl Op {
                 } = call;
                 let views = [parameters, input, linear, output];
                 views.into_iter().for_each(&mut *visit);
+                each_of_normalisation(folded, visit);
                 if let Some(
                     Statistics::Batch { saved, running, .. }
                     | Statistics::Running { saved, running },
@@ -146,16 +148,27 @@ impl Op {
                 let Backward {
                     parameters,
                     input,
+                    folded,
                     linear,
                     output,
                     saved,
                     gradient,
                     input_gradient,
+                    below,
                     parameter_gradient,
                     ..
                 } = call;
                 let views = [parameters, input, linear, output, gradient];
                 views.into_iter().for_each(&mut *visit);
+                each_of_normalisation(folded, visit);
+                if let Some(below) = below {
+                    [&mut below.linear, &mut below.output]
+                        .into_iter()
+                        .chain(&mut below.affine_gradient)
+                        .chain(&mut below.bias_gradient)
+                        .for_each(&mut *visit);
+                    each_of_normalisation(&mut below.norm, visit);
+                }
                 saved.iter_mut().for_each(&mut *visit);
                 input_gradient.iter_mut().for_each(&mut *visit);
                 if let Some((view, _)) = parameter_gradient {
@@ -163,5 +176,11 @@ impl Op {
                 }
             }
         }
+    }
+}
+
+fn each_of_normalisation(norm: &mut Option<Normalisation>, visit: &mut impl FnMut(&mut View)) {
+    if let Some(Normalisation { saved, affine, .. }) = norm {
+        [saved, affine].into_iter().for_each(visit);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::restore::Weights;
 use super::step::Players;
-use crate::backend::{Backend, BackendError, StepScalars, View};
+use crate::backend::{Backend, BackendError, Precision, StepScalars, View};
 use crate::model::{Architecture, discriminator, generator};
 use crate::rng::{Philox, Stream};
 use crate::tape::{Mode, NetworkMemory, Player, Program};
@@ -154,7 +154,7 @@ impl Calibration {
 }
 
 /// Where a generator lies that nothing trains.
-fn generator_alone(architecture: &Architecture) -> Players {
+fn generator_alone(architecture: &Architecture, precision: Precision) -> Players {
     let network = generator(architecture);
     let mut end = 0;
     let memory = NetworkMemory::place(&network, false, &mut end);
@@ -165,6 +165,7 @@ fn generator_alone(architecture: &Architecture) -> Players {
         discriminator_memory: NetworkMemory::default(),
         average_memory: memory,
         end,
+        precision,
     }
 }
 
@@ -175,9 +176,13 @@ pub struct LoadedGenerator<B> {
     pub latent: usize,
 }
 
-/// Values in the arena of a [`LoadedGenerator`] that makes `batch` maps at a time.
-pub fn generator_arena_len(architecture: &Architecture, batch: usize) -> usize {
-    let players = generator_alone(architecture);
+/// Words of 4 bytes in the arena of a [`LoadedGenerator`] that makes `batch` maps at a time.
+pub fn generator_arena_len(
+    architecture: &Architecture,
+    batch: usize,
+    precision: Precision,
+) -> usize {
+    let players = generator_alone(architecture, precision);
     Sampler::new(&players, &players.generator_memory, batch).arena_len()
 }
 
@@ -192,7 +197,7 @@ impl<B: Backend> LoadedGenerator<B> {
         weights: &Weights,
         batch: usize,
     ) -> Result<Self, BackendError> {
-        let players = generator_alone(architecture);
+        let players = generator_alone(architecture, backend.precision());
         let memory = players.generator_memory;
         let sampler = Sampler::new(&players, &memory, batch);
         backend.reserve(sampler.arena_len())?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Adam, FlipUnit, LabelFlip, Loss, Rate, Targets, View};
+use crate::backend::{Adam, FlipUnit, LabelFlip, Loss, Precision, Rate, Targets, View};
 use crate::model::{Linear, Network};
 use crate::rng::Stream;
 use crate::tape::{Mode, NetworkMemory, Pass, Player, Program, Tape};
@@ -20,11 +20,13 @@ pub struct Players {
     pub average_memory: NetworkMemory,
     /// First free place behind all of them.
     pub end: usize,
+    /// Of what flows through them.
+    pub precision: Precision,
 }
 
 impl Players {
     /// Lays out the lasting memory of both networks.
-    pub fn place(generator: Network, discriminator: Network) -> Self {
+    pub fn place(generator: Network, discriminator: Network, precision: Precision) -> Self {
         let mut end = 0;
         let generator_memory = NetworkMemory::place(&generator, true, &mut end);
         let discriminator_memory = NetworkMemory::place(&discriminator, true, &mut end);
@@ -36,13 +38,15 @@ impl Players {
             discriminator_memory,
             average_memory,
             end,
+            precision,
         }
     }
 
     /// An empty tape behind the networks' memory.
     pub fn tape(&self) -> Tape {
         let (generator, discriminator) = (&self.generator, &self.discriminator);
-        Tape::new(Arc::clone(generator), Arc::clone(discriminator), self.end)
+        let (generator, discriminator) = (Arc::clone(generator), Arc::clone(discriminator));
+        Tape::new(generator, discriminator, self.end, self.precision)
     }
 }
 

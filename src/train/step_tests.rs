@@ -7,7 +7,7 @@ use super::{
     Config, Convention, FlipUnit, LabelFlip, Options, Players, StepConfig, StepProgram, Trainer,
     UpdateOrder,
 };
-use crate::backend::{Backend, Cpu, StepScalars, View};
+use crate::backend::{Backend, Cpu, Precision, StepScalars, View};
 use crate::model::{
     Architecture, DenseNorm, Initialisation, PadLow, Preset, WhichNetwork, initial_parameters,
     initial_running,
@@ -42,7 +42,7 @@ impl Stepped {
         let architecture = architecture(PadLow::One);
         let generator = crate::model::generator(&architecture);
         let discriminator = crate::model::discriminator(&architecture);
-        let players = Players::place(generator, discriminator);
+        let players = Players::place(generator, discriminator, Precision::F32);
         let config = StepConfig {
             update,
             fresh_latent: false,

@@ -9,7 +9,7 @@ use super::restore::{Checkpoint, TrainedNetwork};
 use super::run::RunError;
 use super::sampler::{Calibration, Sampler};
 use super::step::{Options, Players, StepProgram};
-use crate::backend::{Backend, BackendError, CropPlace, Posted, StepScalars, View};
+use crate::backend::{Backend, BackendError, CropPlace, Posted, Precision, StepScalars, View};
 use crate::data::TrainingSet;
 use crate::model::{
     Network, WhichNetwork, discriminator, generator, initial_parameters, initial_running,
@@ -62,10 +62,11 @@ pub struct Trainer<B> {
     posted: VecDeque<Posted>,
 }
 
-/// Values in the arena of a training with `config`, if it had `batch` maps in a step.
-pub fn arena_len(config: &Config, batch: usize) -> usize {
+/// Words of 4 bytes in the arena of a training with `config`, if it had `batch` maps in a step.
+pub fn arena_len(config: &Config, batch: usize, precision: Precision) -> usize {
     let architecture = &config.architecture;
-    let players = Players::place(generator(architecture), discriminator(architecture));
+    let (generator, discriminator) = (generator(architecture), discriminator(architecture));
+    let players = Players::place(generator, discriminator, precision);
     let average = &players.average_memory;
     let step = StepProgram::new(&players, &config.step, batch, Options::default());
     let lengths = [
@@ -177,7 +178,8 @@ impl<B: Backend> Trainer<B> {
 
     fn empty(mut backend: B, config: &Config) -> Result<Self, BackendError> {
         let architecture = &config.architecture;
-        let players = Players::place(generator(architecture), discriminator(architecture));
+        let (generator, discriminator) = (generator(architecture), discriminator(architecture));
+        let players = Players::place(generator, discriminator, backend.precision());
         let sampler = Sampler::new(&players, &players.average_memory, config.run.batch);
         let average = &players.average_memory;
         let calibration = Calibration::new(&players, average, config.run.batch, config.run.seed);

@@ -21,7 +21,7 @@ use scalar::Scalar;
 use scratch::Scratch;
 
 use super::{
-    Adam, Backend, BackendError, Backward, CropPlace, Forward, Loss, Posted, ProgramId,
+    Adam, Backend, BackendError, Backward, CropPlace, Forward, Loss, Posted, Precision, ProgramId,
     StepScalars, Targets, View,
 };
 use crate::model::Block;
@@ -80,6 +80,10 @@ fn disjoint<T, const N: usize>(arena: &mut [T], views: [View; N]) -> [&mut [T]; 
 
 impl<T: Scalar> Backend for Cpu<T> {
     const POSTS_AHEAD: usize = 0;
+
+    fn precision(&self) -> Precision {
+        Precision::F32
+    }
 
     fn reserve(&mut self, len: usize) -> Result<(), BackendError> {
         let more = len.saturating_sub(self.arena.len());

@@ -29,7 +29,7 @@ fn targets(probability: f64, per: FlipUnit, smoothing: f64, step: u64) -> (Vec<f
 }
 
 fn view(start: usize, len: usize) -> View {
-    View { start, len }
+    View::new(start, len)
 }
 
 #[test]

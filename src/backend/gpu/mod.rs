@@ -27,8 +27,8 @@ use ptx::PtxModule;
 use transfer::{Posts, Uploads};
 
 use super::{
-    Adam, AdamConfig, Backend, BackendError, Backward, CropPlace, Forward, Loss, Posted, ProgramId,
-    StepScalars, Targets, View,
+    Adam, AdamConfig, Backend, BackendError, Backward, CropPlace, Forward, Loss, Posted, Precision,
+    ProgramId, StepScalars, Targets, View,
 };
 use crate::model::Block;
 use crate::rng::Stream;
@@ -129,7 +129,7 @@ impl<D: Driver> Gpu<D> {
         let arena = self.arena.map_or(Pointer::NULL, |arena| arena.address);
         debug_assert!(
             self.arena
-                .is_some_and(|arena| 4 * (view.start + view.len) <= arena.bytes),
+                .is_some_and(|arena| 4 * view.range().end <= arena.bytes),
             "a view reaches beyond the arena"
         );
         arena.plus(view.start)
@@ -179,6 +179,13 @@ impl<D: Driver> Gpu<D> {
 
 impl<D: Driver> Backend for Gpu<D> {
     const POSTS_AHEAD: usize = 1;
+
+    fn precision(&self) -> Precision {
+        match self.version {
+            KernelVersion::V1 | KernelVersion::V2 => Precision::F32,
+            KernelVersion::V3 => Precision::Bf16,
+        }
+    }
 
     fn reserve(&mut self, len: usize) -> Result<(), BackendError> {
         let bytes = 4 * len;
