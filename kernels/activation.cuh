@@ -33,3 +33,29 @@ __device__ __forceinline__ float slope(int activation, float y)
         return 1.0f;
     }
 }
+
+// An activation that the compiler knows.
+template <int ACTIVATION>
+struct Known {
+    static constexpr int value = ACTIVATION;
+};
+
+// Runs work(Known<activation>): loops over rows are compiled for each, so that loads of many rows are
+// in flight and not a branch for each value.
+template <class Work>
+__device__ __forceinline__ void for_activation(int activation, Work work)
+{
+    switch (activation) {
+    case RELU:
+        work(Known<RELU>{});
+        break;
+    case LEAKY_RELU:
+        work(Known<LEAKY_RELU>{});
+        break;
+    case TANH:
+        work(Known<TANH>{});
+        break;
+    default:
+        work(Known<IDENTITY>{});
+    }
+}

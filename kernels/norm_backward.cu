@@ -8,8 +8,7 @@
 // Mapping: see columns.cuh. Memory-bound: 16 bytes a value, then 12. Shared memory: 8 KiB (x4),
 // 2 KiB (x1); 4 KiB in the merge.
 
-#include "activation.cuh"
-#include "columns.cuh"
+#include "norm.cuh"
 
 struct NormBackwardParams {
     float *dy;           // [groups, rows, features]
@@ -69,49 +68,16 @@ extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
     backward_sums<4>(p);
 }
 
-template <int W>
-__device__ __forceinline__ void backward_apply(const NormBackwardParams &p)
-{
-    const Columns c = columns(p.rows, p.features, p.chunk, W);
-    if (!c.inside) {
-        return;
-    }
-    const float *saved = p.saved + 2 * blockIdx.z * p.features + c.feature;
-    const float *sums = p.sums + 2 * blockIdx.z * p.features + c.feature;
-    const Vector<W> mean = load<W>(saved), scale = load<W>(saved + p.features);
-    const Vector<W> gamma = load<W>(p.gamma + c.feature);
-    Vector<W> plain = load<W>(sums), weighted = load<W>(sums + p.features);
-#pragma unroll
-    for (int i = 0; i < W; ++i) {
-        plain.v[i] /= static_cast<float>(p.rows);
-        weighted.v[i] /= static_cast<float>(p.rows);
-    }
-    const int start = c.group_row * p.features + c.feature;
-#pragma unroll 4
-    for (int row = c.first; row < c.end; row += c.step) {
-        const int at = start + row * p.features;
-        const Vector<W> u = load<W>(p.u + at);
-        Vector<W> dy = load<W>(p.dy + at);
-#pragma unroll
-        for (int i = 0; i < W; ++i) {
-            const float normalised = (u.v[i] - mean.v[i]) * scale.v[i];
-            const float centred = dy.v[i] - (plain.v[i] + normalised * weighted.v[i]);
-            dy.v[i] = gamma.v[i] * scale.v[i] * centred;
-        }
-        store(p.dy + at, dy);
-    }
-}
-
 extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
     norm_backward_apply_x1(const NormBackwardParams p)
 {
-    backward_apply<1>(p);
+    norm_backward_apply<1>(p);
 }
 
 extern "C" __global__ void __launch_bounds__(COLUMN_THREADS)
     norm_backward_apply_x4(const NormBackwardParams p)
 {
-    backward_apply<4>(p);
+    norm_backward_apply<4>(p);
 }
 
 struct NormBackwardMergeParams {

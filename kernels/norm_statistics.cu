@@ -8,7 +8,7 @@
 // Mapping: see columns.cuh. Each value is read once, DEPTH loads in flight a thread. Shared memory:
 // 12 KiB (x4), 3 KiB (x1); 4 KiB in the merge. Registers: 69 (x4) at most.
 
-#include "columns.cuh"
+#include "moments.cuh"
 
 struct NormStatisticsParams {
     const float *u;  // [groups, rows, features]
@@ -19,88 +19,15 @@ struct NormStatisticsParams {
     int unused;
 };
 
-constexpr int DEPTH = 8;
-
-template <int W>
-struct Moments {
-    Vector<W> mean;
-    Vector<W> square;
-    float count;
-
-    __device__ __forceinline__ void merge(const Moments &other)
-    {
-        const float total = count + other.count;
-        const float weight = total > 0.0f ? other.count / total : 0.0f;
-#pragma unroll
-        for (int i = 0; i < W; ++i) {
-            const float delta = other.mean.v[i] - mean.v[i];
-            mean.v[i] += delta * weight;
-            square.v[i] += other.square.v[i] + delta * delta * (count * weight);
-        }
-        count = total;
-    }
-};
-
-// Of the rows `row`, `row + step`, ... below `end`, DEPTH at most.
-template <int W>
-__device__ __forceinline__ Moments<W> moments_at(const float *u, int row, int end, int step,
-                                                 int features)
-{
-    Vector<W> x[DEPTH];
-    Moments<W> m = {};
-#pragma unroll
-    for (int d = 0; d < DEPTH; ++d) {
-        x[d] = {};
-        if (row + d * step < end) {
-            x[d] = load<W>(u + (row + d * step) * features);
-            m.count += 1.0f;
-        }
-#pragma unroll
-        for (int i = 0; i < W; ++i) {
-            m.mean.v[i] += x[d].v[i];
-        }
-    }
-#pragma unroll
-    for (int i = 0; i < W; ++i) {
-        m.mean.v[i] /= m.count;
-    }
-#pragma unroll
-    for (int d = 0; d < DEPTH; ++d) {
-        if (row + d * step < end) {
-#pragma unroll
-            for (int i = 0; i < W; ++i) {
-                const float centred = x[d].v[i] - m.mean.v[i];
-                m.square.v[i] += centred * centred;
-            }
-        }
-    }
-    return m;
-}
-
 template <int W>
 __device__ __forceinline__ void statistics(const NormStatisticsParams &p)
 {
-    __shared__ Moments<W> shared[COLUMN_THREADS];
     const Columns c = columns(p.rows, p.features, p.chunk, W);
-    const float *u = p.u + c.group_row * p.features + c.feature;
-    Moments<W> own = {};
-    for (int row = c.first; row < c.end; row += DEPTH * c.step) {
-        own.merge(moments_at<W>(u, row, c.end, c.step, p.features));
-    }
-
-    const unsigned place = threadIdx.y * blockDim.x + threadIdx.x;
-    shared[place] = own;
-    for (unsigned half = blockDim.y / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.y < half) {
-            own.merge(shared[place + half * blockDim.x]);
-            shared[place] = own;
-        }
-    }
+    const Moments<W> moments = block_moments<W>(p.u, c, p.features);
     if (threadIdx.y == 0 && c.inside) {
         float *partial = p.partial + 2 * (blockIdx.z * gridDim.x + blockIdx.x) * p.features;
-        store(partial + c.feature, own.mean);
-        store(partial + p.features + c.feature, own.square);
+        store(partial + c.feature, moments.mean);
+        store(partial + p.features + c.feature, moments.square);
     }
 }
 

@@ -11,7 +11,7 @@ use cosmogan::train::checkpoint::{
     AdamSteps, CheckpointError, Description, NetworkState, Snapshot, write,
 };
 use cosmogan::train::{
-    CheckpointFile, Config, Recovery, Rollback, TrainedNetwork, Weights, transform_of,
+    CheckpointFile, Config, Precision, Recovery, Rollback, TrainedNetwork, Weights, transform_of,
 };
 use rand::RngExt;
 use safetensors::SafeTensors;
@@ -65,6 +65,7 @@ impl Fixture {
                 selection: serde_json::Value::Null,
                 data: serde_json::json!({"side_deg": 0.866}),
                 recovery: recovery(),
+                precision: Precision::Bf16,
             },
         }
     }

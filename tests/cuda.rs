@@ -338,3 +338,40 @@ fn check_passes_and_writes_what_it_found() {
     let cpu = outcome(words(&mut program(folder.path()), "check --device cpu"));
     assert_eq!(cpu.status, Some(1), "{cpu:?}");
 }
+
+#[test]
+fn a_device_without_tensor_cores_for_bf16_computes_in_f32_and_refuses_bf16() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = "capability=7.5";
+    let measured = on(&mut bench(folder.path(), "cuda", TINY), old);
+    assert_eq!(measured.status, Some(0), "{measured:?}");
+    let first = measured.stdout.lines().next().unwrap();
+    let told = "f32 (auto: bf16 needs compute capability 8.0)";
+    assert!(
+        first.contains(told) && first.contains("kernels v2"),
+        "{first}"
+    );
+    for (device, options) in [
+        ("cuda", "--precision bf16"),
+        ("auto", "--precision bf16"),
+        ("cuda", "--kernels v3"),
+    ] {
+        let refused = on(
+            &mut bench(folder.path(), device, &format!("{TINY} {options}")),
+            old,
+        );
+        assert_eq!(refused.status, Some(1), "{refused:?}");
+        for told in ["Emulated GPU has compute capability 7.5", "8.0 or later"] {
+            assert!(refused.stderr.contains(told), "{refused:?} lacks {told}");
+        }
+    }
+    let mut command = program(folder.path());
+    words(
+        &mut command,
+        "check --device cuda --small --cases 1 --only loss",
+    );
+    let checked = on(&mut command, old);
+    assert_eq!(checked.status, Some(0), "{checked:?}");
+    let told = "kernels v3 (bf16) are left out: they need compute capability 8.0";
+    assert!(checked.stdout.contains(told), "{checked:?}");
+}

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cosmogan::backend::gpu::check::{self, Size};
+use cosmogan::backend::gpu::driver::Driver;
 use cosmogan::backend::gpu::launcher::Launcher;
 use cosmogan::backend::gpu::ptx::{self, PtxModule};
 use cosmogan::backend::gpu::{Emulated, EmulatedOptions};
@@ -220,7 +221,7 @@ fn found(fault: &Fault, ptx: String) -> Option<String> {
     };
     let mut launcher = Launcher::new(Emulated::new(options), &modules).unwrap();
     let mut checked = 0;
-    for check in check::all() {
+    for check in check::all(launcher.driver.info().capability) {
         if !check.name().starts_with(fault.kernel) {
             continue;
         }

@@ -57,9 +57,12 @@ fn configs() -> [Config; 4] {
     ]
 }
 
-fn emulated(options: EmulatedOptions) -> Gpu<Emulated> {
-    Gpu::emulated(options, KernelVersion::V2).unwrap()
+fn emulated(version: KernelVersion, options: EmulatedOptions) -> Gpu<Emulated> {
+    Gpu::emulated(options, version).unwrap()
 }
+
+/// The kernels of f32 and those of mixed precision.
+const BOTH: [KernelVersion; 2] = [KernelVersion::V2, KernelVersion::V3];
 
 /// The real maps of a step. The last batch of an epoch may be smaller.
 fn real(config: &Config, step: u64) -> Vec<f32> {
@@ -84,6 +87,7 @@ fn describe(
         selection: serde_json::Value::Null,
         data: serde_json::Value::Null,
         recovery: Default::default(),
+        precision: Default::default(),
     }
 }
 
@@ -172,41 +176,40 @@ fn ten_steps_are_as_close_to_f64_as_those_of_the_cpu_in_f32() {
 #[test]
 fn threads_and_schedules_change_no_bit() {
     let config = config(Convention::Paper, UpdateOrder::Simultaneous, PadLow::One);
-    let run = |threads: usize, schedule: Schedule| {
+    let run = |version, threads: usize, schedule: Schedule| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         let options = EmulatedOptions {
             schedule,
             ..EmulatedOptions::default()
         };
         let pool = pool.build().unwrap();
-        pool.install(|| trained(emulated(options), &config))
+        pool.install(|| trained(emulated(version, options), &config))
     };
-    let first = run(1, Schedule::Latest);
-    for (threads, schedule) in [
-        (3, Schedule::Latest),
-        (2, Schedule::Earliest),
-        (2, Schedule::Random(5)),
-    ] {
-        assert!(
-            run(threads, schedule) == first,
-            "{threads} threads, {schedule:?}"
-        );
+    for version in BOTH {
+        let first = run(version, 1, Schedule::Latest);
+        for (threads, schedule) in [
+            (3, Schedule::Latest),
+            (2, Schedule::Earliest),
+            (2, Schedule::Random(5)),
+        ] {
+            assert!(
+                run(version, threads, schedule) == first,
+                "{version:?}, {threads} threads, {schedule:?}"
+            );
+        }
     }
 }
 
 #[test]
 fn a_whole_step_of_each_kind_is_free_of_races_and_other_faults() {
-    for config in configs() {
-        let mut trainer = Trainer::new(
-            emulated(EmulatedOptions {
-                races: true,
-                ..EmulatedOptions::default()
-            }),
-            &config,
-        )
-        .unwrap();
+    let options = EmulatedOptions {
+        races: true,
+        ..EmulatedOptions::default()
+    };
+    for (config, version) in configs().iter().flat_map(|c| BOTH.map(|v| (c, v))) {
+        let mut trainer = Trainer::new(emulated(version, options), config).unwrap();
         for step in 0..2 {
-            trainer.train(&real(&config, step), 0.0).unwrap();
+            trainer.train(&real(config, step), 0.0).unwrap();
         }
         trainer
             .sample(&vec![0.5; config.architecture.latent])
@@ -217,33 +220,34 @@ fn a_whole_step_of_each_kind_is_free_of_races_and_other_faults() {
 #[test]
 fn a_resumed_run_goes_on_to_the_bit() {
     let directory = tempfile::tempdir().unwrap();
-    for config in configs() {
+    for (config, version) in configs().iter().flat_map(|c| BOTH.map(|v| (c, v))) {
         let [middle, end, resumed] = ["middle", "end", "resumed"].map(|n| directory.path().join(n));
-        let gpu = || emulated(EmulatedOptions::default());
-        let mut trainer = Trainer::new(gpu(), &config).unwrap();
+        let gpu = || emulated(version, EmulatedOptions::default());
+        let mut trainer = Trainer::new(gpu(), config).unwrap();
         for step in 0..3 {
-            trainer.train(&real(&config, step), 0.0).unwrap();
+            trainer.train(&real(config, step), 0.0).unwrap();
         }
-        save(&mut trainer, &config, &middle);
+        save(&mut trainer, config, &middle);
         for step in 3..6 {
-            trainer.train(&real(&config, step), 0.0).unwrap();
+            trainer.train(&real(config, step), 0.0).unwrap();
         }
-        save(&mut trainer, &config, &end);
+        save(&mut trainer, config, &end);
         let checkpoint = CheckpointFile::open(&middle).unwrap().read_all().unwrap();
-        let mut trainer = Trainer::resume(gpu(), &config, &checkpoint).unwrap();
+        let mut trainer = Trainer::resume(gpu(), config, &checkpoint).unwrap();
         for step in 3..6 {
-            trainer.train(&real(&config, step), 0.0).unwrap();
+            trainer.train(&real(config, step), 0.0).unwrap();
         }
-        save(&mut trainer, &config, &resumed);
+        save(&mut trainer, config, &resumed);
         assert!(std::fs::read(&end).unwrap() == std::fs::read(&resumed).unwrap());
     }
 }
 
 #[test]
 fn a_step_in_the_steady_state_is_one_graph_without_allocation_or_synchronisation() {
-    for config in configs() {
-        let mut trainer = Trainer::new(emulated(EmulatedOptions::default()), &config).unwrap();
-        let maps = real(&config, 0);
+    for (config, version) in configs().iter().flat_map(|c| BOTH.map(|v| (c, v))) {
+        let gpu = emulated(version, EmulatedOptions::default());
+        let mut trainer = Trainer::new(gpu, config).unwrap();
+        let maps = real(config, 0);
         for _ in 0..2 {
             trainer.train(&maps, 0.0).unwrap();
         }
@@ -271,7 +275,7 @@ fn a_step_in_the_steady_state_is_one_graph_without_allocation_or_synchronisation
         }
         assert_eq!(replays, MEASURED);
         println!(
-            "{:?}: one graph of {} kernel launches a step, {} calls of the driver a step",
+            "{version:?}, {:?}: one graph of {} kernel launches a step, {} calls of the driver a step",
             config.step.update,
             launches.unwrap(),
             calls.len() / MEASURED
@@ -307,7 +311,8 @@ fn maps_that_the_device_holds_train_to_the_same_bits_as_maps_that_are_sent() {
     let directory = tempfile::tempdir().unwrap();
     let set = training_set(directory.path());
     let config = config(Convention::Paper, UpdateOrder::Simultaneous, PadLow::One);
-    let trainer = || Trainer::new(emulated(EmulatedOptions::default()), &config).unwrap();
+    let gpu = || emulated(KernelVersion::V3, EmulatedOptions::default());
+    let trainer = || Trainer::new(gpu(), &config).unwrap();
     let (mut sent, mut held) = (trainer(), trainer());
     assert!(held.hold(&set, BATCH).unwrap());
     let places = Places::new(Arc::clone(&set), BATCH, false).unwrap();
@@ -324,7 +329,7 @@ fn maps_that_the_device_holds_train_to_the_same_bits_as_maps_that_are_sent() {
 
 #[test]
 fn the_arena_keeps_its_values_when_it_grows() {
-    let mut gpu = emulated(EmulatedOptions::default());
+    let mut gpu = emulated(KernelVersion::V2, EmulatedOptions::default());
     gpu.reserve(100).unwrap();
     let values: Vec<f32> = (0..90).map(|i| i as f32).collect();
     let view = View::new(10, 90);

@@ -7,11 +7,16 @@
 mod tools;
 
 #[allow(dead_code)]
+#[path = "../kernels/tools/instructions.rs"]
+mod instructions;
+#[allow(dead_code)]
 #[path = "../kernels/tools/resources.rs"]
 mod resources;
 
 #[path = "ptx/fakes.rs"]
 mod fakes;
+#[path = "ptx/machine.rs"]
+mod machine;
 #[path = "ptx/place.rs"]
 mod place;
 #[path = "ptx/real.rs"]
@@ -194,4 +199,6 @@ fn entries_are_read_with_the_bytes_of_their_parameters() {
         found,
         [("one".to_owned(), vec![56, 4]), ("two".to_owned(), vec![])]
     );
+    assert_eq!(text::most_threads(text, "one"), Some(128));
+    assert_eq!(text::most_threads(text, "two"), None);
 }

@@ -3,17 +3,25 @@
 #
 #   benches/gpu/run.sh --cosmogan BINARY [--recorder BINARY] [--python PYTHON] [--device cuda:N]
 #                      [--out DIR] [--case WHAT:SIZE/BASE/BATCH]... [--rounds N]
+#                      [--maps PATH] [--long-steps N] [--parts PART,PART...]
 #
 # Elsewhere, on the same kind of processor:
 #   cargo build --release
 #   cargo test --release --no-run --test emulator_goldens        # names the recorder
 #   strip target/release/cosmogan target/release/deps/emulator_goldens-HASH
 #
-# It checks every kernel against the CPU (check.json), records what the GPU makes of the emulator's sample
-# kernels (goldens-GPU.safetensors, for tests/emulator/goldens), lets compute-sanitizer look at the
-# kernels where it is installed, and times steps and generation, beside PyTorch where PYTHON has it
-# (times.json, times.md). Results go to DIR (benches/results/DATE-GPU unless given). What fails is
-# told at the end, and the exit status is 1.
+# Its parts, in this order, all unless --parts names some:
+#   check      every kernel and whole steps against the CPU (check.json), v3's where the device has bf16
+#   goldens    what the GPU makes of the emulator's sample kernels (goldens-GPU.safetensors, for
+#              tests/emulator/goldens), with --recorder
+#   times      steps and generation in f32 and bf16, beside PyTorch where PYTHON has it (times.json,
+#              times.md)
+#   precision  training in bf16 beside f32, paper-64 on the maps in PATH or on synthetic ones: 50 steps
+#              (precision-50.json), then N, 2000 unless given (precision-N.json)
+#   profile    Nsight Compute on one bf16 step of paper-256 (profile.csv), where ncu is installed
+#   sanitizer  compute-sanitizer on the kernels, where it is installed
+# Results go to DIR (benches/results/DATE-GPU unless given). What fails is told at the end, and the
+# exit status is 1.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -26,7 +34,8 @@ fail() {
     exit 1
 }
 
-cosmogan='' recorder='' python=python3 device=cuda out='' rounds=5
+all=check,goldens,times,precision,profile,sanitizer
+cosmogan='' recorder='' python=python3 device=cuda out='' rounds=5 maps='' long=2000 parts=$all
 cases=()
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || usage
@@ -38,6 +47,9 @@ while [ $# -gt 0 ]; do
     --out) out=$2 ;;
     --case) cases+=(--case "$2") ;;
     --rounds) rounds=$2 ;;
+    --maps) maps=$2 ;;
+    --long-steps) long=$2 ;;
+    --parts) parts=$2 ;;
     *) usage ;;
     esac
     shift 2
@@ -45,6 +57,10 @@ done
 [ -n "$cosmogan" ] || usage
 [ -x "$cosmogan" ] || fail "no program at $cosmogan"
 [ -z "$recorder" ] || [ -x "$recorder" ] || fail "no program at $recorder"
+[ -z "$maps" ] || [ -e "$maps" ] || fail "no maps at $maps"
+for part in ${parts//,/ }; do
+    [[ ,$all, == *,$part,* ]] || fail "no part '$part'; there are $all"
+done
 
 # The first line of any measurement names the device, or says why there is none.
 said=$("$cosmogan" bench generate --preset demo --batch 2 --steps 1 --device "$device" 2>&1) ||
@@ -67,40 +83,89 @@ run() {
     echo "+ $*"
     if ! "$@" 2>&1 | tee "$out/$name.log"; then
         failed+=("$name (see $out/$name.log)")
+        return 1
     fi
 }
+wanted() {
+    [[ ,$parts, == *,$1,* ]]
+}
+has_bf16() {
+    "$cosmogan" bench generate --preset demo --batch 2 --steps 1 --device "$device" \
+        --precision bf16 >/dev/null 2>&1
+}
 
-run check "$cosmogan" check --device "$device" --json "$out/check.json"
+if wanted check; then
+    run check "$cosmogan" check --device "$device" --json "$out/check.json"
+fi
 
-if [ -n "$recorder" ] && [ "$device" != emulator ]; then
+if wanted goldens && [ -n "$recorder" ] && [ "$device" != emulator ]; then
     run goldens env CARGO_MANIFEST_DIR="$root" \
         COSMOGAN_RECORD_GOLDENS="$out/goldens-$gpu.safetensors" \
         "$recorder" --exact samples_are_recorded_on_the_first_gpu --nocapture
 fi
 
-if [ "$device" != emulator ] && command -v compute-sanitizer >/dev/null; then
-    for tool in memcheck racecheck initcheck synccheck; do
-        run "sanitizer-$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
-            "$cosmogan" check --device "$device" --small --cases 2
-    done
-else
-    echo "compute-sanitizer is not used: it is not installed, or this is no GPU"
+if wanted times; then
+    if "$python" -c 'import torch, numpy' 2>/dev/null; then
+        run times "$python" "$root/benches/peers/gpu.py" --cosmogan "$cosmogan" --python "$python" \
+            --device "$device" --rounds "$rounds" "${cases[@]}" \
+            --json "$out/times.json" --markdown "$out/times.md"
+    else
+        echo "$python has no PyTorch (or no numpy): only cosmogan is timed"
+        [ ${#cases[@]} -gt 0 ] || cases=(--case step:64/64/64 --case step:128/64/64 \
+            --case step:256/64/64 --case generate:256/64/64)
+        precisions=f32
+        has_bf16 && precisions='f32 bf16'
+        for ((i = 1; i < ${#cases[@]}; i += 2)); do
+            IFS=:/ read -r what size base batch <<<"${cases[i]}"
+            for precision in $precisions; do
+                name=time-$what-$size-${base:-64}-${batch:-64}-$precision
+                run "$name" "$cosmogan" bench "$what" --size "$size" --base "${base:-64}" \
+                    --batch "${batch:-64}" --device "$device" --precision "$precision" \
+                    --json "$out/$name.json"
+            done
+        done
+    fi
 fi
 
-if "$python" -c 'import torch, numpy' 2>/dev/null; then
-    run times "$python" "$root/benches/peers/gpu.py" --cosmogan "$cosmogan" --python "$python" \
-        --device "$device" --rounds "$rounds" "${cases[@]}" \
-        --json "$out/times.json" --markdown "$out/times.md"
-else
-    echo "$python has no PyTorch (or no numpy): only cosmogan is timed"
-    [ ${#cases[@]} -gt 0 ] || cases=(--case step:64/64/64 --case step:128/64/64 \
-        --case step:256/64/64 --case generate:256/64/64)
-    for ((i = 1; i < ${#cases[@]}; i += 2)); do
-        IFS=:/ read -r what size base batch <<<"${cases[i]}"
-        run "time-$what-$size-${base:-64}-${batch:-64}" "$cosmogan" bench "$what" --size "$size" \
-            --base "${base:-64}" --batch "${batch:-64}" --device "$device" \
-            --json "$out/time-$what-$size-${base:-64}-${batch:-64}.json"
+if wanted precision && [ "$device" = emulator ]; then
+    echo "bf16 and f32 are not compared: the emulator is too slow for paper-64"
+elif wanted precision; then
+    data=()
+    [ -z "$maps" ] || data=(--data "$maps")
+    # How the losses part is seen early; how the maps come out, at the end of a longer training.
+    for steps in 50 "$long"; do
+        run "precision-$steps" "$cosmogan" bench precision --preset paper-64 "${data[@]}" \
+            --device "$device" --steps "$steps" --seeds 3 --json "$out/precision-$steps.json"
     done
+fi
+
+if wanted profile; then
+    if [ "$device" = emulator ] || ! command -v ncu >/dev/null; then
+        echo "ncu is not used: it is not installed, or this is no GPU"
+    elif ! has_bf16; then
+        echo "ncu is not used: $device has no bf16"
+    else
+        # A measurement warms up with two steps: their launches are as those of the third.
+        if ! run profile ncu --graph-profiling node --csv --page raw --log-file "$out/profile.csv" \
+            --section SpeedOfLight --section MemoryWorkloadAnalysis --section ComputeWorkloadAnalysis \
+            --section Occupancy --section LaunchStats \
+            "$cosmogan" bench step --preset paper-256 --batch 64 --device "$device" \
+            --precision bf16 --steps 1 && grep -q ERR_NVGPUCTRPERM "$out"/profile.{csv,log}; then
+            echo "ncu may not read this GPU's counters: not counted as a failure"
+            unset 'failed[-1]'
+        fi
+    fi
+fi
+
+if wanted sanitizer; then
+    if [ "$device" != emulator ] && command -v compute-sanitizer >/dev/null; then
+        for tool in memcheck racecheck initcheck synccheck; do
+            run "sanitizer-$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 \
+                "$cosmogan" check --device "$device" --small --cases 2
+        done
+    else
+        echo "compute-sanitizer is not used: it is not installed, or this is no GPU"
+    fi
 fi
 
 echo "results: $out"

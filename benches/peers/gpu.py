@@ -2,10 +2,10 @@
 
     python benches/peers/gpu.py --cosmogan target/release/cosmogan --rounds 5 --json times.json
 
-Each round runs our program and every variant of PyTorch's once, each in a process of its own with
-untimed repetitions first. A step includes the copy of its maps to the GPU and ends when the losses are
-known; a generated batch ends with its maps in the host's memory. Ratios are PyTorch's time over ours
-within a round: above 1 we are faster.
+Each round runs our program in each precision and every variant of PyTorch's once, each in a process of
+its own with untimed repetitions first. A step includes the copy of its maps to the GPU and ends when
+the losses are known; a generated batch ends with its maps in the host's memory. Ratios are PyTorch's
+time over ours within a round: above 1 we are faster.
 """
 
 from __future__ import annotations
@@ -29,18 +29,29 @@ from compare import (
     torch_version,
 )
 
+OURS = {
+    "bf16, v3": ["--precision", "bf16"],
+    "f32, v2": ["--precision", "f32"],
+    "f32, v1": ["--precision", "f32", "--kernels", "v1"],
+}
+"""Our ways to do the work, by name: arguments of `cosmogan bench`."""
+
+NHWC = ("--layout", "channels_last")
+BF16 = ("--dtype", "bf16", *NHWC)
 VARIANTS = {
     "f32": ["--dtype", "f32", "--layout", "nchw"],
-    "f32, TF32, channels_last": ["--dtype", "f32", "--tf32", "--layout", "channels_last"],
-    "bf16, channels_last": ["--dtype", "bf16", "--layout", "channels_last"],
-    "bf16, channels_last, compiled": [
-        *("--dtype", "bf16", "--layout", "channels_last", "--mode", "compile"),
-    ],
-    "bf16, channels_last, CUDA graph": [
-        *("--dtype", "bf16", "--layout", "channels_last", "--mode", "graphs"),
+    "f32, TF32": ["--dtype", "f32", "--tf32", *NHWC],
+    "f32, TF32, CUDA graph": ["--dtype", "f32", "--tf32", *NHWC, "--graph"],
+    "bf16": [*BF16],
+    "bf16, CUDA graph": [*BF16, "--graph"],
+    "bf16, compiled tails, CUDA graph": [*BF16, "--compile", "tails", "--graph"],
+    "bf16, compiled": [*BF16, "--compile", "networks"],
+    "bf16, compiled, CUDA graph": [*BF16, "--compile", "networks", "--graph"],
+    "bf16, compiled, autotuned, CUDA graph": [
+        *(*BF16, "--compile", "networks", "--autotune", "--graph"),
     ],
 }
-"""PyTorch's ways to do the work, by name: arguments of step.py."""
+"""PyTorch's ways to do the work, by name: arguments of step.py. All but the first are channels_last."""
 
 DEFAULT_CASES = ("step:64/64/64", "step:128/64/64", "step:256/64/64", "generate:256/64/64")
 
@@ -50,32 +61,49 @@ class Times:
     """Seconds of one step or batch, round by round."""
 
     case: Case
-    ours_s: list[float] = field(default_factory=list)
+    ours_s: dict[str, list[float]] = field(default_factory=dict)
     torch_s: dict[str, list[float]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    """Variants that this machine's PyTorch does not run, with what it said."""
+    """What does not run on this machine, with what was said."""
 
     def summary(self) -> dict[str, object]:
-        ours = statistics.median(self.ours_s)
-        variants = {}
-        for name, seconds in self.torch_s.items():
-            ratios = [theirs / ours for ours, theirs in zip(self.ours_s, seconds, strict=True)]
-            variants[name] = {
-                "median_s": statistics.median(seconds),
-                "maps_s": self.case.batch / statistics.median(seconds),
-                "ratio": statistics.median(ratios),
-                "ratio_min": min(ratios),
-                "ratio_max": max(ratios),
-                "times_s": seconds,
-            }
         return {
             "case": asdict(self.case),
-            "cosmogan_s": ours,
-            "cosmogan_maps_s": self.case.batch / ours,
-            "cosmogan_times_s": self.ours_s,
-            "torch": variants,
-            "torch_failed": self.failed,
+            "cosmogan": {name: self._of(seconds) for name, seconds in self.ours_s.items()},
+            "torch": {
+                name: self._of(seconds)
+                | {"over": {ours: ratio(seconds, self.ours_s[ours]) for ours in self.ours_s}}
+                for name, seconds in self.torch_s.items()
+            },
+            "failed": self.failed,
+            "best": self.best(),
         }
+
+    def _of(self, seconds: list[float]) -> dict[str, object]:
+        median = statistics.median(seconds)
+        return {"median_s": median, "maps_s": self.case.batch / median, "times_s": seconds}
+
+    def best(self) -> dict[str, object] | None:
+        """The fastest of either side by its median, and PyTorch's time over ours."""
+        if not self.ours_s or not self.torch_s:
+            return None
+        ours, theirs = fastest(self.ours_s), fastest(self.torch_s)
+        over = ratio(self.torch_s[theirs], self.ours_s[ours])
+        return {"cosmogan": ours, "torch": theirs, "over": over}
+
+
+def fastest(times: dict[str, list[float]]) -> str:
+    return min(times, key=lambda name: statistics.median(times[name]))
+
+
+def ratio(theirs: list[float], ours: list[float]) -> dict[str, float]:
+    """Their time over ours within a round: median, least and greatest."""
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+
+
+def shown(over: dict[str, float]) -> str:
+    return f"{over['median']:.2f} [{over['min']:.2f}, {over['max']:.2f}]"
 
 
 class GpuBench(Bench):
@@ -83,12 +111,12 @@ class GpuBench(Bench):
 
     def __init__(self, args: argparse.Namespace, binary: Path) -> None:
         super().__init__(binary, args.python, args.threads, "f32")
-        self.device, self.kernels = args.device, args.kernels
+        self.device = args.device
 
-    def ours(self, case: Case, steps: int) -> float:
+    def ours(self, name: str, case: Case, steps: int) -> float:
+        """Median seconds of our work done this way."""
         command = [str(self.cosmogan), "bench", *case.arguments(steps)]
-        command += ["--device", self.device, "--kernels", self.kernels]
-        return self._seconds(command, case)
+        return self._seconds([*command, "--device", self.device, *OURS[name]], case)
 
     def variant(self, name: str, case: Case, steps: int) -> float:
         """Median seconds of PyTorch's work done this way."""
@@ -100,47 +128,53 @@ class GpuBench(Bench):
 
 
 def measure(bench: GpuBench, case: Case, args: argparse.Namespace) -> Times:
+    """Rounds of all programs in turn. What fails in the first round is left out of the others."""
     times = Times(case)
-    names = list(args.variant)
+    programs = [(f"cosmogan {name}", name, bench.ours, times.ours_s) for name in args.ours]
+    programs += [(f"PyTorch {name}", name, bench.variant, times.torch_s) for name in args.variant]
     for turn in range(1, args.rounds + 1):
-        times.ours_s.append(bench.ours(case, args.steps))
-        shown = [f"ours {1e3 * times.ours_s[-1]:.3f} ms"]
-        for name in list(names):
+        said = []
+        for title, name, run_once, into in programs:
+            if title in times.failed:
+                continue
             try:
-                seconds = bench.variant(name, case, args.steps)
+                seconds = run_once(name, case, args.steps)
             except CannotCompare as error:
                 if turn > 1:
                     raise
-                names.remove(name)
-                times.failed[name] = str(error)[-500:]
-                shown.append(f"{name}: does not run here")
+                times.failed[title] = str(error)[-500:]
+                said.append(f"{title}: does not run here")
                 continue
-            times.torch_s.setdefault(name, []).append(seconds)
-            shown.append(f"{name} {1e3 * seconds:.3f} ms")
-        print(f"{case}: round {turn} of {args.rounds}: {'; '.join(shown)}", flush=True)
+            into.setdefault(name, []).append(seconds)
+            said.append(f"{title} {1e3 * seconds:.3f} ms")
+        print(f"{case}: round {turn} of {args.rounds}: {'; '.join(said)}", flush=True)
+    if not times.ours_s:
+        raise CannotCompare("\n".join(times.failed.values()))
     return times
 
 
-def table(all_times: list[Times], machine: str) -> str:
-    """A markdown table: one case and variant a row, medians over the rounds."""
-    lines = [
-        machine,
-        "",
-        "| case (size/base/batch) | cosmogan | PyTorch | variant | PyTorch time / ours |",
-        "|---|---|---|---|---|",
-    ]
+def table(all_times: list[Times], machine: str, rounds: int) -> str:
+    """A markdown table: one case and program a row, medians over the rounds; then the best of each."""
+    ours = list(dict.fromkeys(name for times in all_times for name in times.ours_s))
+    heads = ["case (size/base/batch)", "program", "time", "maps/s"]
+    heads += [f"over cosmogan {name}" for name in ours]
+    lines = [machine, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    verdicts = []
     for times in all_times:
         summary = times.summary()
-        ours = f"{1e3 * summary['cosmogan_s']:.3f} ms ({summary['cosmogan_maps_s']:.1f} maps/s)"
-        for name, v in summary["torch"].items():
-            theirs = f"{1e3 * v['median_s']:.3f} ms ({v['maps_s']:.1f} maps/s)"
-            ratio = f"{v['ratio']:.2f} [{v['ratio_min']:.2f}, {v['ratio_max']:.2f}]"
-            lines.append(f"| {times.case} | {ours} | {theirs} | {name} | {ratio} |")
-        for name in times.failed:
-            lines.append(f"| {times.case} | {ours} | does not run here | {name} | |")
-    rounds = len(all_times[0].ours_s)
-    lines += ["", f"Medians over {rounds} rounds run in turn; [least, greatest] ratio of a round."]
-    return "\n".join(lines) + "\n"
+        rows = [(f"cosmogan {name}", v, {}) for name, v in summary["cosmogan"].items()]
+        rows += [(f"PyTorch {name}", v, v["over"]) for name, v in summary["torch"].items()]
+        for title, v, over in rows:
+            ratios = [shown(over[name]) if name in over else "" for name in ours]
+            cells = [f"{1e3 * v['median_s']:.3f} ms", f"{v['maps_s']:.1f}", *ratios]
+            lines.append(f"| {times.case} | {title} | {' | '.join(cells)} |")
+        for title in times.failed:
+            lines.append(f"| {times.case} | {title} | does not run here |{' |' * (len(heads) - 3)}")
+        if best := summary["best"]:
+            theirs, mine = f"PyTorch's best, {best['torch']}", f"cosmogan {best['cosmogan']}"
+            verdicts.append(f"- {times.case}: {theirs}, takes {shown(best['over'])} times {mine}'s")
+    lines += ["", f"Medians over {rounds} rounds run in turn; [least, greatest] ratio of a round.", ""]
+    return "\n".join([*lines, *verdicts]) + "\n"
 
 
 def parse() -> argparse.Namespace:
@@ -148,12 +182,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cosmogan", default="target/release/cosmogan", help="our binary")
     parser.add_argument("--python", default=sys.executable, help="a Python that has PyTorch")
     parser.add_argument("--device", default="cuda", help="ours; PyTorch takes cuda, or the CPU")
-    parser.add_argument("--kernels", choices=["v1", "v2"], default="v2", help="ours")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20, help="timed repetitions in each run")
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--case", type=Case.parse, action="append", metavar="WHAT:SIZE/BASE/BATCH")
-    parser.add_argument("--variant", choices=VARIANTS, action="append")
+    parser.add_argument("--ours", choices=OURS, action="append", help="default: all but v1")
+    parser.add_argument("--variant", choices=VARIANTS, action="append", help="default: all")
     parser.add_argument("--json", type=Path, help="write all times here")
     parser.add_argument("--markdown", type=Path, help="write the table here")
     args = parser.parse_args()
@@ -161,6 +195,7 @@ def parse() -> argparse.Namespace:
         if getattr(args, name) < 1:
             parser.error(f"--{name} is {getattr(args, name)}; it must be at least 1")
     args.case = args.case or [Case.parse(text) for text in DEFAULT_CASES]
+    args.ours = args.ours or [name for name in OURS if "v1" not in name]
     args.variant = args.variant or list(VARIANTS)
     return args
 
@@ -169,7 +204,7 @@ def run(args: argparse.Namespace) -> None:
     binary, version = find_binary(args.cosmogan), torch_version(args.python)
     bench = GpuBench(args, binary)
     today = datetime.date.today().isoformat()
-    machine = f"{args.device}, kernels {args.kernels}, f32 (ours), PyTorch {version}, {today}"
+    machine = f"{args.device}, PyTorch {version}, {today}"
     print(machine, flush=True)
     all_times = []
     for case in args.case:
@@ -178,7 +213,7 @@ def run(args: argparse.Namespace) -> None:
             summaries = [times.summary() for times in all_times]
             report = {"machine": machine, "cases": summaries}
             args.json.write_text(json.dumps(report, indent=1) + "\n")
-    text = table(all_times, machine)
+    text = table(all_times, machine, args.rounds)
     print("\n" + text)
     if args.markdown:
         args.markdown.write_text(text)

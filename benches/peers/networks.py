@@ -8,7 +8,7 @@ shape PyTorch gives it. Planes are [N, C, H, W]; dense layers see them flattened
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 
 import torch
@@ -102,6 +102,15 @@ class StridedTransposedConv(nn.ConvTranspose2d):
         return big if self.pad_low == 2 else big[..., :-1, :-1]
 
 
+def tail(norm: nn.Module, activation: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """What lies between a linear layer with batch norm and the next one."""
+    return activation(norm(x))
+
+
+def leaky_relu(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, LEAKY_SLOPE)
+
+
 class Generator(nn.Module):
     """Latent vectors [N, latent] to maps [N, channels, map_size, map_size] within (-1, 1)."""
 
@@ -109,6 +118,7 @@ class Generator(nn.Module):
         super().__init__()
         self.architecture = a = architecture
         self.memory_format = torch.contiguous_format
+        self.tail = tail
         channels, side = a.plane(a.layers)
         outputs = channels * side * side
         self.lin = nn.Linear(a.latent, outputs, bias=a.dense_bias)
@@ -124,20 +134,22 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         a = self.architecture
-        x = F.relu(self._dense(z))
+        x = self._dense(z)
         for layer in range(1, a.layers):
             x = self.get_submodule(f"ct{layer}")(x)
-            x = F.relu(self.get_submodule(f"bn{layer}")(x))
+            x = self.tail(self.get_submodule(f"bn{layer}"), F.relu, x)
         return torch.tanh(self.get_submodule(f"ct{a.layers}")(x))
 
     def _dense(self, z: Tensor) -> Tensor:
-        """[N, latent] to the normalised innermost plane [N, C, S, S], in the layout of the rest."""
+        """[N, latent] to the innermost plane [N, C, S, S], in the layout of the rest."""
         channels, side = self.architecture.plane(self.architecture.layers)
         shape = (-1, channels, side, side)
         x = self.lin(z)
         if self.architecture.dense_norm == "feature":
-            return self.bn0(x).view(shape).contiguous(memory_format=self.memory_format)
-        return self.bn0(x.view(shape).contiguous(memory_format=self.memory_format))
+            x = self.tail(self.bn0, F.relu, x)
+            return x.view(shape).contiguous(memory_format=self.memory_format)
+        x = x.view(shape).contiguous(memory_format=self.memory_format)
+        return self.tail(self.bn0, F.relu, x)
 
 
 class Discriminator(nn.Module):
@@ -146,6 +158,7 @@ class Discriminator(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = a = architecture
+        self.tail = tail
         for depth in range(a.layers):
             c_big, _ = a.plane(depth)
             c_small, _ = a.plane(depth + 1)
@@ -156,10 +169,10 @@ class Discriminator(nn.Module):
         self.lin = nn.Linear(channels * side * side, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(self.c0(x), LEAKY_SLOPE)
+        x = leaky_relu(self.c0(x))
         for depth in range(1, self.architecture.layers):
             x = self.get_submodule(f"c{depth}")(x)
-            x = F.leaky_relu(self.get_submodule(f"bn{depth}")(x), LEAKY_SLOPE)
+            x = self.tail(self.get_submodule(f"bn{depth}"), leaky_relu, x)
         return self.lin(x.flatten(1))
 
 

@@ -18,11 +18,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
+import torch._dynamo.config
 import torch._functorch.config
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from networks import Architecture, Discriminator, Generator, lay_out
+from networks import Architecture, Discriminator, Generator, lay_out, tail
 
 LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -34,6 +35,22 @@ def adam(
     choice = {"fused": implementation == "fused", "foreach": implementation == "foreach"}
     choice["capturable"] = capturable
     return torch.optim.Adam(network.parameters(), lr=2e-4, betas=(0.5, 0.999), eps=1e-8, **choice)
+
+
+def compiled(network: nn.Module, what: str, autotune: bool = False) -> Callable[[Tensor], Tensor]:
+    """`network` as it is called: through torch.compile as a whole, or with its tails alone (batch
+    norm and activation, one kernel or two), or as written.
+
+    A compiled network's backward pass makes all gradients, wanted or not; around compiled tails
+    autograd still leaves the unwanted convolutions out.
+    """
+    # CUDA graphs, where asked for, hold the whole step.
+    mode = "max-autotune-no-cudagraphs" if autotune else "default"
+    if what == "networks":
+        return torch.compile(network, mode=mode)
+    if what == "tails":
+        network.tail = torch.compile(tail, mode=mode)
+    return network
 
 
 class SimultaneousStep:
@@ -49,15 +66,16 @@ class SimultaneousStep:
         generator: Generator,
         discriminator: Discriminator,
         optimiser: str,
-        mode: str = "eager",
+        compile_what: str = "nothing",
+        autotune: bool = False,
+        graph: bool = False,
     ) -> None:
-        compiled = mode == "compile"
-        self.g = torch.compile(generator) if compiled else generator
-        self.d = torch.compile(discriminator) if compiled else discriminator
+        self.g = compiled(generator, compile_what, autotune)
+        self.d = compiled(discriminator, compile_what, autotune)
         self.g_parameters = list(generator.parameters())
         self.d_parameters = list(discriminator.parameters())
-        self.g_adam = adam(generator, optimiser, mode == "graphs")
-        self.d_adam = adam(discriminator, optimiser, mode == "graphs")
+        self.g_adam = adam(generator, optimiser, graph)
+        self.d_adam = adam(discriminator, optimiser, graph)
 
     def forward(self, real: Tensor, z: Tensor) -> dict[str, Tensor]:
         """Losses and logits of real maps [N, C, S, S] and latent vectors [N, latent]."""
@@ -113,7 +131,7 @@ def precision(args: argparse.Namespace) -> AbstractContextManager:
         dtype=torch.bfloat16,
         enabled=args.dtype == "bf16",
         # A graph would replay on weights that were converted when it was captured.
-        cache_enabled=args.mode != "graphs",
+        cache_enabled=not args.graph,
     )
 
 
@@ -141,7 +159,8 @@ def training_step(args: argparse.Namespace, architecture: Architecture) -> Calla
     discriminator = Discriminator(architecture).to(device)
     lay_out(generator, layout)
     lay_out(discriminator, layout)
-    step = SimultaneousStep(generator, discriminator, args.adam, args.mode)
+    how = (args.compile, args.autotune, args.graph)
+    step = SimultaneousStep(generator, discriminator, args.adam, *how)
     side = architecture.map_size
     real = torch.randn(args.batch, architecture.channels, side, side, device=device)
     real = real.to(memory_format=layout)
@@ -156,7 +175,7 @@ def training_step(args: argparse.Namespace, architecture: Architecture) -> Calla
         step.backward(passed)
         step.update()
 
-    return as_graph(work) if args.mode == "graphs" else work
+    return as_graph(work) if args.graph else work
 
 
 def generation(args: argparse.Namespace, architecture: Architecture) -> Callable[[], None]:
@@ -167,7 +186,7 @@ def generation(args: argparse.Namespace, architecture: Architecture) -> Callable
     device = torch.device(args.device)
     generator = Generator(architecture).to(device).eval()
     lay_out(generator, LAYOUTS[args.layout])
-    run = torch.compile(generator) if args.mode == "compile" else generator
+    run = compiled(generator, args.compile, args.autotune)
     side = architecture.map_size
     shape = (args.batch, architecture.channels, side, side)
     host = torch.empty(shape).pin_memory() if device.type == "cuda" else None
@@ -178,7 +197,7 @@ def generation(args: argparse.Namespace, architecture: Architecture) -> Callable
         if host is not None:
             host.copy_(maps.float(), non_blocking=True)
 
-    return as_graph(work) if args.mode == "graphs" else work
+    return as_graph(work) if args.graph else work
 
 
 def architecture_of(args: argparse.Namespace) -> Architecture:
@@ -205,6 +224,8 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     torch.backends.cuda.matmul.allow_tf32 = args.tf32
     # The step walks one compiled graph twice, whose buffers the first walk may not reuse.
     torch._functorch.config.donated_buffer = False
+    # Each batch norm is another case of the same function.
+    torch._dynamo.config.recompile_limit = 64
     torch.manual_seed(1)
     device, architecture = torch.device(args.device), architecture_of(args)
     training = args.what == "step"
@@ -240,10 +261,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument(
-        "--mode",
-        choices=["eager", "compile", "graphs"],
-        default="eager",
-        help="as written, through torch.compile, or captured as one CUDA graph",
+        "--compile",
+        choices=["nothing", "tails", "networks"],
+        default="nothing",
+        help="what torch.compile gets: batch norms with their activations, or whole networks",
+    )
+    parser.add_argument(
+        "--autotune", action="store_true", help="let torch.compile try several kernels of each kind"
+    )
+    parser.add_argument(
+        "--graph", action="store_true", help="capture the whole step as one CUDA graph"
     )
     parser.add_argument(
         "--tf32", action="store_true", help="let a GPU round f32 factors to TF32's 10 bits"
@@ -261,8 +288,10 @@ def parse() -> argparse.Namespace:
         architecture_of(args)
     except ValueError as error:
         parser.error(str(error))
-    if args.mode == "graphs" and args.device != "cuda":
-        parser.error("--mode graphs needs --device cuda")
+    if args.graph and args.device != "cuda":
+        parser.error("--graph needs --device cuda")
+    if args.autotune and args.compile == "nothing":
+        parser.error("--autotune needs --compile")
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: PyTorch finds no CUDA device here")
     return args

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes kernels/ptx anew: the PTX of all kernels and resources.csv, the table of what ptxas says of
-# them for every architecture. Fails if a kernel spills registers.
+# Writes kernels/ptx anew: the PTX of all kernels and, for every architecture, resources.csv, what
+# ptxas says of them, and instructions.csv, what nvdisasm shows of them. Fails if a kernel spills
+# registers.
 #
 #   kernels/tools/build_ptx.sh NVCC
 #

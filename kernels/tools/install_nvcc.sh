@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the pinned nvcc and ptxas from PyPI into a directory: no root, no GPU, no driver.
+# Installs the pinned nvcc, ptxas and nvdisasm from PyPI into a directory: no root, no GPU, no driver.
 # Needs python3 with pip (or with the venv module) and, to run nvcc, a host g++.
 #
 #   kernels/tools/install_nvcc.sh DIRECTORY
@@ -22,9 +22,11 @@ mkdir -p "$1" || fail "cannot create the directory $1"
 directory=$(cd "$1" && pwd)
 stamp=$directory/installed.txt
 nvcc=$directory/nvidia/cu13/bin/nvcc
+nvdisasm=$directory/nvidia/cu13/bin/nvdisasm
 
 complete() {
-    cmp -s "$requirements" "$stamp" && "$nvcc" --version 2>/dev/null | grep -q "V$release\$"
+    cmp -s "$requirements" "$stamp" && "$nvcc" --version 2>/dev/null | grep -q "V$release\$" &&
+        "$nvdisasm" --version >/dev/null 2>&1
 }
 
 # Root inside a container is no mistake here: pip writes to the directory only.
@@ -52,7 +54,7 @@ if ! complete; then
     # Wheels cannot carry executable bits through every installer.
     chmod +x "$directory"/nvidia/cu13/bin/* "$directory"/nvidia/cu13/nvvm/bin/* 2>/dev/null || true
     cp "$requirements" "$stamp"
-    complete || fail "$nvcc does not report version $release after the installation"
+    complete || fail "$nvcc does not report version $release after the installation, or $nvdisasm does not run"
 fi
 command -v g++ >/dev/null 2>&1 ||
     echo "install_nvcc: warning: nvcc needs a host g++ and none is in the path" >&2

@@ -62,13 +62,14 @@ fn is_program(path: &Path) -> bool {
     path.is_file()
 }
 
-/// An nvcc with its ptxas.
+/// An nvcc with its ptxas and, where it is installed, its nvdisasm.
 pub struct Compiler {
     nvcc: PathBuf,
     ptxas: PathBuf,
+    nvdisasm: PathBuf,
     /// Such as `13.0.88`.
     pub version: String,
-    /// How long any of the two may run.
+    /// How long any of them may run.
     limit: Duration,
     /// A folder for what only lives as long as the compilation.
     scratch: PathBuf,
@@ -103,14 +104,16 @@ impl Compiler {
         })?;
         // Beside nvcc, or beside what a link to it stands for.
         let places = [Some(nvcc.to_owned()), nvcc.canonicalize().ok()];
-        let mut beside = places
-            .into_iter()
-            .flatten()
-            .map(|nvcc| nvcc.with_file_name("ptxas"));
-        let ptxas = beside.find(|path| is_program(path));
+        let beside = |name: &str| {
+            let places = places.iter().flatten();
+            let mut beside = places.map(|nvcc| nvcc.with_file_name(name));
+            beside.find(|path| is_program(path))
+        };
         Ok(Self {
             nvcc: nvcc.to_owned(),
-            ptxas: ptxas.unwrap_or_else(|| PathBuf::from("ptxas")),
+            ptxas: beside("ptxas").unwrap_or_else(|| PathBuf::from("ptxas")),
+            // Not any in the path: another version would write another table.
+            nvdisasm: beside("nvdisasm").unwrap_or_else(|| nvcc.with_file_name("nvdisasm")),
             version: version.to_owned(),
             limit,
             scratch: scratch.to_owned(),
@@ -178,7 +181,7 @@ impl Compiler {
         text: &str,
         architecture: &str,
     ) -> Result<String, ToolError> {
-        let place = |end: &str| self.scratch.join(format!("{name}.{architecture}.{end}"));
+        let place = |end| self.place(name, architecture, end);
         let ptx = place("ptx");
         std::fs::write(&ptx, text).map_err(|e| ToolError::file(&ptx, e))?;
         let mut command = Command::new(&self.ptxas);
@@ -187,5 +190,25 @@ impl Compiler {
             .arg(place("cubin"))
             .arg(&ptx);
         run(&mut command, self.limit, &place("log"))
+    }
+
+    /// The machine instructions of PTX that [`Compiler::assemble`] has taken, as `nvdisasm` writes them.
+    ///
+    /// # Errors
+    /// No nvdisasm, or one that does not know the architecture.
+    pub fn disassemble(&self, name: &str, architecture: &str) -> Result<String, ToolError> {
+        let mut command = Command::new(&self.nvdisasm);
+        command
+            .arg("--print-code")
+            .arg(self.place(name, architecture, "cubin"));
+        run(
+            &mut command,
+            self.limit,
+            &self.place(name, architecture, "sass"),
+        )
+    }
+
+    fn place(&self, name: &str, architecture: &str, end: &str) -> PathBuf {
+        self.scratch.join(format!("{name}.{architecture}.{end}"))
     }
 }

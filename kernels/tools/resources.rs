@@ -1,6 +1,7 @@
 //! What every kernel takes of every architecture: registers, stack, spills and shared memory, as
 //! `ptxas -v` says. ptxas also checks the inline assembly, which nvcc does not look at.
 
+use crate::instructions::{self, Instructions};
 use crate::tools::nvcc::Compiler;
 use crate::tools::text::{directive, entries};
 use crate::tools::{ToolError, in_parallel};
@@ -43,46 +44,87 @@ impl Usage {
     }
 }
 
-/// Assembles every PTX (name and text) for every architecture that runs it.
-///
-/// # Errors
-/// PTX that ptxas does not take, with its words; words about it that are not understood.
-pub fn measure(
-    compiler: &Compiler,
-    modules: &[(String, String)],
-    jobs: usize,
-) -> Result<Vec<Usage>, ToolError> {
-    let mut tasks = Vec::new();
-    for (name, text) in modules {
-        let target = directive(text, ".target ").unwrap_or("");
-        let runs = |architecture: &&str| runs(target, architecture);
-        tasks.extend(
-            ARCHITECTURES
-                .into_iter()
-                .filter(runs)
-                .map(|a| (name, text, target, a)),
-        );
+/// A PTX and an architecture that runs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Assembly<'a> {
+    /// Such as `adam.sm_75.ptx`.
+    pub name: &'a str,
+    pub text: &'a str,
+    pub target: &'a str,
+    pub architecture: &'static str,
+}
+
+impl Assembly<'_> {
+    /// Every PTX (name and text) with every architecture that runs it.
+    pub fn all(modules: &[(String, String)]) -> Vec<Assembly<'_>> {
+        let mut all = Vec::new();
+        for (name, text) in modules {
+            let target = directive(text, ".target ").unwrap_or("");
+            let architectures = ARCHITECTURES.into_iter().filter(|a| runs(target, a));
+            all.extend(architectures.map(|architecture| Assembly {
+                name,
+                text,
+                target,
+                architecture,
+            }));
+        }
+        all
     }
-    let rows = in_parallel(&tasks, jobs, |&(name, text, target, architecture)| {
-        let words = compiler.assemble(name, text, architecture)?;
-        let file = format!("{}.cu", name.split('.').next().unwrap_or(name));
+
+    /// The name of the source.
+    pub fn file(&self) -> String {
+        let stem = self.name.split('.').next().unwrap_or(self.name);
+        format!("{stem}.cu")
+    }
+
+    /// Assembles it: a line of the table for each kernel.
+    ///
+    /// # Errors
+    /// PTX that ptxas does not take, with its words; words about it that are not understood.
+    pub fn usages(&self, compiler: &Compiler) -> Result<Vec<Usage>, ToolError> {
+        let words = compiler.assemble(self.name, self.text, self.architecture)?;
         let mut rows = Vec::new();
-        for entry in entries(text) {
-            let usage = usage(&words, &file, target, &entry.name, architecture);
+        for entry in entries(self.text) {
+            let usage = usage(
+                &words,
+                &self.file(),
+                self.target,
+                &entry.name,
+                self.architecture,
+            );
             rows.push(usage.ok_or_else(|| ToolError::Source {
-                file: file.clone(),
+                file: self.file(),
                 problem: format!(
-                    "ptxas says nothing that is understood of kernel {} for {architecture}: {words}",
-                    entry.name
+                    "ptxas says nothing that is understood of kernel {} for {}: {words}",
+                    entry.name, self.architecture
                 ),
             })?);
         }
         Ok(rows)
-    });
-    let mut table: Vec<Usage> = rows?.into_iter().flatten().collect();
+    }
+}
+
+/// Assembles every PTX (name and text) for every architecture that runs it, and has nvdisasm look at
+/// what comes out.
+///
+/// # Errors
+/// PTX that ptxas does not take, with its words; words of ptxas or nvdisasm that are not understood.
+pub fn measure(
+    compiler: &Compiler,
+    modules: &[(String, String)],
+    jobs: usize,
+) -> Result<(Vec<Usage>, Vec<Instructions>), ToolError> {
+    let rows = in_parallel(&Assembly::all(modules), jobs, |assembly| {
+        let usages = assembly.usages(compiler)?;
+        Ok((usages, instructions::of(assembly, compiler)?))
+    })?;
+    let (usages, counts): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+    let mut usages: Vec<Usage> = usages.into_iter().flatten().collect();
+    let mut counts: Vec<Instructions> = counts.into_iter().flatten().collect();
     // One kernel's lines together, in the order of the architectures.
-    table.sort_by(|a, b| (&a.file, &a.target, &a.kernel).cmp(&(&b.file, &b.target, &b.kernel)));
-    Ok(table)
+    usages.sort_by(|a, b| (&a.file, &a.target, &a.kernel).cmp(&(&b.file, &b.target, &b.kernel)));
+    counts.sort_by(|a, b| (&a.file, &a.target, &a.kernel).cmp(&(&b.file, &b.target, &b.kernel)));
+    Ok((usages, counts))
 }
 
 /// Whether PTX of `target` runs on `architecture`: on later ones too, unless it has a suffix.

@@ -34,6 +34,14 @@ pub fn entries(text: &str) -> Vec<Entry> {
     entries
 }
 
+/// The most threads that a block of a kernel may have; none where the text does not say.
+pub fn most_threads(text: &str, kernel: &str) -> Option<u32> {
+    let (_, rest) = text.split_once(&format!(".entry {kernel}("))?;
+    let head = rest.split('{').next()?;
+    let sides = directive(head, ".maxntid ")?.split(',');
+    sides.map(|side| side.trim().parse::<u32>().ok()).product()
+}
+
 /// Bytes of a line such as `.param .align 8 .b8 adam_param_0[64]` or `.param .u64 x_param_0`; 0 of
 /// what is neither.
 fn parameter_bytes(line: &str) -> usize {

@@ -10,14 +10,28 @@ use indicatif::HumanBytes;
 use cosmogan::backend::gpu::driver::{DeviceInfo, Driver, DriverError};
 use cosmogan::backend::gpu::{Cuda, Emulated, EmulatedOptions, Gpu, ptx};
 use cosmogan::backend::{Backend, BackendError, Cpu, Precision};
-use cosmogan::train::{DenseKernels, DeviceChoice, KernelVersion, RunError};
+use cosmogan::train::{
+    Arithmetic, ArithmeticChoice, ArithmeticError, DenseKernels, DeviceChoice, KernelVersion,
+    Processor, RunError, version_name,
+};
 
 /// A device that serves.
 pub struct Selected {
     engine: Engine,
-    kernels: KernelVersion,
+    arithmetic: Arithmetic,
     dense: DenseKernels,
     why: String,
+}
+
+/// Why a device or an arithmetic that was asked for cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    #[error(transparent)]
+    Arithmetic(#[from] ArithmeticError),
+    #[error("--device auto found no GPU ({why}), and {error}")]
+    NoGpu { why: String, error: ArithmeticError },
 }
 
 enum Engine {
@@ -46,39 +60,64 @@ pub trait Work {
 }
 
 impl Selected {
-    /// Finds the device that `choice` means, and makes sure that it takes the kernels.
+    /// Finds the device that `choice` means and what it computes with, and makes sure that it takes
+    /// the kernels.
     ///
     /// # Errors
-    /// A device that was asked for by name and cannot be used.
-    pub fn new(
-        choice: DeviceChoice,
-        kernels: KernelVersion,
-        dense: DenseKernels,
-    ) -> Result<Self, DriverError> {
+    /// A device that was asked for by name and cannot be used, or an arithmetic that it has not.
+    pub fn new(choice: DeviceChoice, arithmetic: ArithmeticChoice) -> Result<Self, SelectError> {
+        arithmetic.check()?;
+        let dense = arithmetic.dense;
         let asked = || "as asked".to_owned();
-        let (engine, why) = match choice {
-            DeviceChoice::Cpu => (Engine::Cpu, asked()),
-            DeviceChoice::Emulator => (Engine::Emulator, asked()),
-            DeviceChoice::Cuda(index) => (Engine::Cuda(open(index, kernels, dense)?), asked()),
-            DeviceChoice::Auto => match open(0, kernels, dense) {
-                Ok(cuda) => (Engine::Cuda(cuda), "auto: it is usable".to_owned()),
+        let (engine, arithmetic, why) = match choice {
+            DeviceChoice::Cpu => (Engine::Cpu, arithmetic.on(Processor::Cpu)?, asked()),
+            DeviceChoice::Emulator => {
+                let arithmetic = arithmetic.on(emulated())?;
+                (Engine::Emulator, arithmetic, asked())
+            }
+            DeviceChoice::Cuda(index) => {
+                let (cuda, arithmetic) = open(index, arithmetic)?;
+                (Engine::Cuda(cuda), arithmetic, asked())
+            }
+            DeviceChoice::Auto => match open(0, arithmetic) {
+                Ok((cuda, arithmetic)) => {
+                    let why = "auto: it is usable".to_owned();
+                    (Engine::Cuda(cuda), arithmetic, why)
+                }
                 // Asked for by name.
-                Err(error @ DriverError::NoBlas { .. }) => return Err(error),
-                Err(error) => (Engine::Cpu, format!("auto: {}", in_short(&error))),
+                Err(error @ SelectError::Driver(DriverError::NoBlas { .. })) => return Err(error),
+                Err(SelectError::Driver(error)) => {
+                    let why = in_short(&error);
+                    match arithmetic.on(Processor::Cpu) {
+                        Ok(arithmetic) => (Engine::Cpu, arithmetic, format!("auto: {why}")),
+                        Err(error) => return Err(SelectError::NoGpu { why, error }),
+                    }
+                }
+                Err(error) => return Err(error),
             },
         };
         Ok(Self {
             engine,
-            kernels,
+            arithmetic,
             dense,
             why,
         })
     }
 
+    /// What it computes with.
+    pub fn arithmetic(&self) -> &Arithmetic {
+        &self.arithmetic
+    }
+
+    /// The number format that it computes in.
+    pub fn precision(&self) -> Precision {
+        self.arithmetic.precision
+    }
+
     /// The device and why it was chosen, for the first line of output.
     pub fn describe(&self) -> String {
         let Self { engine, why, .. } = self;
-        let mut version = version_name(self.kernels).to_owned();
+        let mut version = version_name(self.arithmetic.kernels).to_owned();
         if self.dense == DenseKernels::Cublas {
             version.push_str(" and cuBLAS");
         }
@@ -107,14 +146,6 @@ impl Selected {
         }
     }
 
-    /// The number format of activations there.
-    pub fn precision(&self) -> Precision {
-        match (&self.engine, self.kernels) {
-            (Engine::Cpu, _) | (_, KernelVersion::V1 | KernelVersion::V2) => Precision::F32,
-            (_, KernelVersion::V3) => Precision::Bf16,
-        }
-    }
-
     /// Whether no kernels are launched there.
     pub fn is_cpu(&self) -> bool {
         matches!(self.engine, Engine::Cpu)
@@ -134,7 +165,7 @@ impl Selected {
     /// # Errors
     /// What goes wrong, the device included.
     pub fn run<W: Work>(&self, work: W) -> Result<W::Output> {
-        let (kernels, dense) = (self.kernels, self.dense);
+        let (kernels, dense) = (self.arithmetic.kernels, self.dense);
         match &self.engine {
             Engine::Cpu => work.on(|| Ok(Cpu::<f32>::new())),
             Engine::Emulator => work.on(|| {
@@ -160,16 +191,30 @@ fn on_cuda(
 
 fn open(
     index: usize,
-    kernels: KernelVersion,
-    dense: DenseKernels,
-) -> Result<Box<OpenCuda>, DriverError> {
+    choice: ArithmeticChoice,
+) -> Result<(Box<OpenCuda>, Arithmetic), SelectError> {
     let driver = Cuda::open(index)?;
     let info = driver.info().clone();
-    Ok(Box::new(OpenCuda {
+    let arithmetic = choice.on(Processor::Gpu {
+        name: &info.name,
+        capability: info.capability,
+    })?;
+    let gpu = on_cuda(driver, arithmetic.kernels, choice.dense)?;
+    let cuda = OpenCuda {
         index,
         info,
-        opened: Cell::new(Some(on_cuda(driver, kernels, dense)?)),
-    }))
+        opened: Cell::new(Some(gpu)),
+    };
+    Ok((Box::new(cuda), arithmetic))
+}
+
+/// What the emulator stands for.
+fn emulated() -> Processor<'static> {
+    let profile = EmulatedOptions::default().profile;
+    Processor::Gpu {
+        name: profile.name,
+        capability: (profile.capability / 10, profile.capability % 10),
+    }
 }
 
 /// Why there is no GPU to use, in one line.
@@ -189,15 +234,6 @@ pub fn in_short(error: &DriverError) -> String {
             let line = text.lines().next().unwrap_or_default();
             format!("the GPU is not usable: {line}")
         }
-    }
-}
-
-/// The name that options have for it.
-pub fn version_name(version: KernelVersion) -> &'static str {
-    match version {
-        KernelVersion::V1 => "v1",
-        KernelVersion::V2 => "v2",
-        KernelVersion::V3 => "v3",
     }
 }
 
@@ -266,6 +302,7 @@ fn batch_that_fits(batch: usize, free: u64, arena_len: impl Fn(usize) -> usize) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cosmogan::train::PrecisionChoice;
 
     fn out_of_memory(needed: usize, free: u64) -> anyhow::Error {
         let error = DriverError::OutOfMemory {
@@ -305,9 +342,21 @@ mod tests {
 
     #[test]
     fn the_cpu_serves_as_asked() {
-        let selected =
-            Selected::new(DeviceChoice::Cpu, KernelVersion::V2, DenseKernels::Own).unwrap();
+        let choice = ArithmeticChoice::default();
+        let selected = Selected::new(DeviceChoice::Cpu, choice).unwrap();
         assert!(selected.describe().starts_with("CPU, "));
         assert!(selected.describe().ends_with("(as asked)"));
+        assert_eq!(selected.arithmetic().describe(), "f32 (the CPU's)");
+    }
+
+    #[test]
+    fn bf16_on_the_cpu_is_refused() {
+        let choice = ArithmeticChoice {
+            precision: PrecisionChoice::Bf16,
+            ..ArithmeticChoice::default()
+        };
+        let refused = Selected::new(DeviceChoice::Cpu, choice);
+        let told = refused.map(|_| ()).unwrap_err().to_string();
+        assert!(told.contains("the CPU computes in f32"), "{told}");
     }
 }

@@ -143,8 +143,9 @@ pub fn run(arguments: &GenerateArgs) -> Result<()> {
     let device = plan.device.select()?;
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
     say(&format!(
-        "{count} maps of {side}x{side} pixels from the averaged generator of step {}, on {}",
+        "{count} maps of {side}x{side} pixels from the averaged generator of step {}, in {}, on {}",
         description.step,
+        device.arithmetic().describe(),
         device.describe(),
     ));
     let made = device.run(Generating {

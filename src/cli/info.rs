@@ -43,7 +43,21 @@ struct Info {
     /// Floating-point operations of a step of `batch` maps.
     step_flop: u64,
     /// Bytes.
-    step_memory: StepMemory,
+    step_memory: Memory,
+}
+
+/// A step's memory by the number format of activations.
+#[derive(Debug, Serialize)]
+struct Memory {
+    f32: StepMemory,
+    bf16: StepMemory,
+}
+
+impl Memory {
+    fn of(architecture: &Architecture, batch: usize) -> Self {
+        let [f32, bf16] = [4, 2].map(|bytes| step_memory(architecture, batch, bytes));
+        Self { f32, bf16 }
+    }
 }
 
 /// The part of a step's knobs that decides its cost.
@@ -72,7 +86,7 @@ impl InfoArgs {
             generator: network_cost(&architecture, &generator(&architecture)),
             discriminator: network_cost(&architecture, &discriminator(&architecture)),
             step_flop: step_flop(&architecture, batch, shape),
-            step_memory: step_memory(&architecture, batch),
+            step_memory: Memory::of(&architecture, batch),
             architecture,
         };
         Ok((info, shape))
@@ -100,21 +114,26 @@ pub fn run(arguments: &InfoArgs) -> Result<()> {
         StepShape::Simultaneous => "simultaneous updates",
         StepShape::Alternating { .. } => "alternating updates",
     };
-    let memory = info.step_memory;
     writeln!(
         out,
         "\nA training step on {} real and {} generated maps, {order}:\n  \
-         {} in the linear layers\n  \
-         {} of memory in f32: {} parameters and optimiser state, {} activations, {} gradients \
-         between layers",
+         {} in the linear layers",
         info.batch,
         info.batch,
         flop(info.step_flop),
-        bytes(memory.total()),
-        bytes(memory.parameters),
-        bytes(memory.activations),
-        bytes(memory.gradients),
     )?;
+    let Memory { f32, bf16 } = &info.step_memory;
+    for (precision, memory) in [("f32", f32), ("bf16", bf16)] {
+        writeln!(
+            out,
+            "  {} of memory in {precision}: {} parameters and optimiser state, {} activations, {} \
+             gradients between layers",
+            bytes(memory.total()),
+            bytes(memory.parameters),
+            bytes(memory.activations),
+            bytes(memory.gradients),
+        )?;
+    }
     Ok(())
 }
 

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::device::Selected;
+use super::device::{SelectError, Selected};
 use super::parse::{fractions, named, schedule};
-use cosmogan::backend::gpu::driver::DriverError;
 use cosmogan::model::{Architecture, DenseNorm, Initialisation, PadLow, Preset};
 use cosmogan::report::PictureStyle;
 use cosmogan::train::{
-    Config, Convention, DataConfig, DenseKernels, DeviceChoice, EpsilonForm, FlipUnit,
-    KernelVersion, OnDivergence, Precision, RunConfig, Schedule, StepConfig, TransformChoice,
-    UpdateOrder, resolve,
+    ArithmeticChoice, Config, Convention, DataConfig, DenseKernels, DeviceChoice, EpsilonForm,
+    FlipUnit, KernelChoice, OnDivergence, PrecisionChoice, RunConfig, Schedule, StepConfig,
+    TransformChoice, UpdateOrder, resolve,
 };
 
 /// Puts a value that was given into its field.
@@ -263,16 +262,22 @@ pub struct RunArgs {
     /// emulator (the GPU's kernels on the CPU, for tests: very slow)
     #[arg(long, value_name = "NAME")]
     pub device: Option<DeviceChoice>,
-    /// Convolution kernels of a GPU: v1 are plain and slow, v2 use shared memory [default: v2]
-    #[arg(long, value_name = "VERSION", value_parser = named::<KernelVersion>(&["v1", "v2"]))]
-    pub kernels: Option<KernelVersion>,
-    /// Matrix products of dense layers on a GPU: own kernels, or NVIDIA's cuBLAS where it is installed
+    /// Convolution kernels of a GPU: v1 are plain and slow, v2 use shared memory, v3 tensor cores; v1
+    /// and v2 are for f32, v3 for bf16 [default: auto, the newest for the precision]
+    #[arg(long, value_name = "VERSION",
+          value_parser = named::<KernelChoice>(&["auto", "v1", "v2", "v3"]))]
+    pub kernels: Option<KernelChoice>,
+    /// Matrix products of dense layers on a GPU: own kernels, or NVIDIA's cuBLAS, in f32, where it is
+    /// installed
     /// [default: own]
     #[arg(long, value_name = "NAME", value_parser = named::<DenseKernels>(&["own", "cublas"]))]
     pub dense: Option<DenseKernels>,
-    /// Number format of activations
-    #[arg(long, value_name = "NAME", value_parser = named::<Precision>(&["f32"]))]
-    pub precision: Option<Precision>,
+    /// Number format of activations and of what flows back through them; weights, statistics, losses
+    /// and maps are f32 always. bf16 needs a GPU of compute capability 8.0 or later [default: auto,
+    /// bf16 where the device has it]
+    #[arg(long, value_name = "NAME",
+          value_parser = named::<PrecisionChoice>(&["auto", "f32", "bf16"]))]
+    pub precision: Option<PrecisionChoice>,
     /// Steps between two lines of metrics
     #[arg(long, value_name = "STEPS")]
     pub log_every: Option<u64>,
@@ -321,11 +326,18 @@ pub struct DeviceArgs {
     /// emulator (the GPU's kernels on the CPU, for tests: very slow)
     #[arg(long, value_name = "NAME", default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
-    /// Convolution kernels of a GPU: v1 are plain and slow, v2 use shared memory
-    #[arg(long, value_name = "VERSION", default_value = "v2",
-          value_parser = named::<KernelVersion>(&["v1", "v2"]))]
-    pub kernels: KernelVersion,
-    /// Matrix products of dense layers on a GPU: own kernels, or NVIDIA's cuBLAS where it is installed
+    /// Number format of activations; weights, statistics and maps are f32 always. bf16 needs a GPU of
+    /// compute capability 8.0 or later; auto takes it where the device has it
+    #[arg(long, value_name = "NAME", default_value = "auto",
+          value_parser = named::<PrecisionChoice>(&["auto", "f32", "bf16"]))]
+    pub precision: PrecisionChoice,
+    /// Convolution kernels of a GPU: v1 are plain and slow, v2 use shared memory, v3 tensor cores; v1
+    /// and v2 are for f32, v3 for bf16; auto are the newest for the precision
+    #[arg(long, value_name = "VERSION", default_value = "auto",
+          value_parser = named::<KernelChoice>(&["auto", "v1", "v2", "v3"]))]
+    pub kernels: KernelChoice,
+    /// Matrix products of dense layers on a GPU: own kernels, or NVIDIA's cuBLAS, in f32, where it is
+    /// installed
     #[arg(long, value_name = "NAME", default_value = "own",
           value_parser = named::<DenseKernels>(&["own", "cublas"]))]
     pub dense: DenseKernels,
@@ -335,9 +347,14 @@ impl DeviceArgs {
     /// The device that these mean.
     ///
     /// # Errors
-    /// One that was asked for by name and cannot be used.
-    pub fn select(&self) -> Result<Selected, DriverError> {
-        Selected::new(self.device, self.kernels, self.dense)
+    /// One that was asked for by name and cannot be used, or an arithmetic that it has not.
+    pub fn select(&self) -> Result<Selected, SelectError> {
+        let arithmetic = ArithmeticChoice {
+            precision: self.precision,
+            kernels: self.kernels,
+            dense: self.dense,
+        };
+        Selected::new(self.device, arithmetic)
     }
 }
 

@@ -12,7 +12,7 @@ use super::{say, warn};
 use cosmogan::backend::{Backend, BackendError};
 use cosmogan::train::{
     Config, OpeningWork, Outcome, Run, RunDirectory, Start, Stop, TransformChoice, arena_len,
-    resolve,
+    precision_name, resolve,
 };
 
 /// Train a generator, on your maps or on synthetic ones
@@ -40,7 +40,8 @@ pub struct TrainArgs {
     /// Run directory of a new run [default: runs/<name>, numbered if taken]
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     out: Option<PathBuf>,
-    /// Go on with the run in this directory; only totals, output cadence and device may change
+    /// Go on with the run in this directory; only totals, output cadence, device and precision may
+    /// change
     #[arg(long, value_name = "DIR", help_heading = "Run", conflicts_with = "out")]
     resume: Option<PathBuf>,
 }
@@ -106,7 +107,7 @@ impl TrainArgs {
 /// Runs the command.
 pub fn run(arguments: &TrainArgs) -> Result<()> {
     let TrainPlan { config, start } = arguments.plan()?;
-    let device = Selected::new(config.run.device, config.run.kernels, config.run.dense)?;
+    let device = Selected::new(config.run.device, config.run.arithmetic())?;
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
     let making = CountBar::new("making synthetic maps");
     let checking = CountBar::new("checking maps");
@@ -170,10 +171,11 @@ fn say_beginning(run: &Run, why_preset: &str, device: &Selected) {
     let per_epoch = run.steps_per_epoch();
     let total = config.total_steps(per_epoch);
     say(&format!(
-        "preset {} ({why_preset}), {size}x{size} maps; device {}; precision f32 (the only \
-         one); transform {}, {}",
+        "preset {} ({why_preset}), {size}x{size} maps; device {}; precision {}; \
+         transform {}, {}",
         config.preset,
         device.describe(),
+        device.arithmetic().describe(),
         run.dataset.training.transforms(),
         match config.data.transform {
             TransformChoice::Auto => "chosen for maps of convergence",
@@ -199,10 +201,20 @@ fn say_beginning(run: &Run, why_preset: &str, device: &Selected) {
     if data.provenance.side_deg.is_none() {
         say("the maps' angle is unknown (--angle gives it): l is as for 1 degree a side");
     }
-    let from = match &run.checkpoint {
-        Some(checkpoint) => format!("from step {} ", checkpoint.description.step),
+    let described = run.checkpoint.as_ref().map(|c| &c.description);
+    let from = match described {
+        Some(description) => format!("from step {} ", description.step),
         None => String::new(),
     };
+    if let Some(before) = described.filter(|d| d.precision != device.precision()) {
+        say(&format!(
+            "the run was computed in {} up to step {} and goes on in {}: it rounds otherwise from here on \
+             (--precision chooses)",
+            precision_name(before.precision),
+            before.step,
+            precision_name(device.precision()),
+        ));
+    }
     say(&format!(
         "training {from}to step {total} ({:.1} epochs), batch {}, seed {}, into {}",
         total as f64 / per_epoch as f64,

@@ -46,14 +46,15 @@ pub enum StepShape {
     Alternating { fresh_latent: bool },
 }
 
-/// Memory of a training step in bytes. Activations are counted in f32.
+/// Memory of a training step in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct StepMemory {
     /// Both networks' parameters, gradients and two Adam moments, running statistics, and the
     /// moving average of the generator with its running statistics.
     pub parameters: u64,
     /// Latent vectors, real maps, and each block's linear and activated output, for N samples of
-    /// the generator and 2N of the discriminator. (A block without batch norm keeps one output.)
+    /// the generator and 2N of the discriminator. (A block without batch norm keeps one output; one
+    /// whose batch norm is done by the block above may, too.)
     pub activations: u64,
     /// Gradients that flow backwards: the two largest neighbouring outputs at any one time.
     pub gradients: u64,
@@ -153,34 +154,45 @@ pub fn step_flop(architecture: &Architecture, batch: usize, shape: StepShape) ->
     batch as u64 * (g + d_loss + g_loss + again)
 }
 
-/// Memory of one training step with `batch` real and `batch` generated maps.
-pub fn step_memory(architecture: &Architecture, batch: usize) -> StepMemory {
+/// Memory of one training step with `batch` real and `batch` generated maps, where a value between
+/// two blocks of a network takes `inner_bytes`. All others, maps and logits among them, are f32.
+pub fn step_memory(architecture: &Architecture, batch: usize, inner_bytes: usize) -> StepMemory {
     const BYTES: usize = size_of::<f32>();
     let (generator, discriminator) = (generator(architecture), discriminator(architecture));
     let trained = generator.parameter_count() + discriminator.parameter_count();
     let running = generator.inventory.running_len() + discriminator.inventory.running_len();
     let average = generator.parameter_count() + generator.inventory.running_len();
+    // Of what goes into and comes out of each block of one sample.
+    let planes = |network: &Network| -> Vec<[usize; 2]> {
+        let last = network.blocks.len().saturating_sub(1);
+        let width = |inner| if inner { inner_bytes } else { BYTES };
+        let blocks = network.blocks.iter().enumerate();
+        let planes = blocks.map(|(index, block)| {
+            let linear = &block.linear;
+            [
+                width(index > 0) * linear.input_len(),
+                width(index < last) * linear.output_len(),
+            ]
+        });
+        planes.collect()
+    };
     let kept = |network: &Network| {
-        let outputs = network
-            .blocks
-            .iter()
-            .map(|block| block.linear.output_len() * if block.norm.is_some() { 2 } else { 1 });
+        let outputs = network.blocks.iter().zip(planes(network));
+        let outputs =
+            outputs.map(|(block, [_, out])| out * (1 + usize::from(block.norm.is_some())));
         outputs.sum::<usize>()
     };
     let flowing = |network: &Network| {
-        let pairs = network
-            .blocks
-            .iter()
-            .map(|block| block.linear.input_len() + block.linear.output_len());
+        let pairs = planes(network).into_iter().map(|[into, out]| into + out);
         pairs.max().unwrap_or(0)
     };
-    let inputs = architecture.latent + architecture.map_len();
+    let inputs = BYTES * (architecture.latent + architecture.map_len());
     let activations = batch * (inputs + kept(&generator) + 2 * kept(&discriminator));
     let gradients = batch * flowing(&generator).max(2 * flowing(&discriminator));
     StepMemory {
         parameters: (BYTES * (4 * trained + running + average)) as u64,
-        activations: (BYTES * activations) as u64,
-        gradients: (BYTES * gradients) as u64,
+        activations: activations as u64,
+        gradients: gradients as u64,
     }
 }
 
@@ -226,9 +238,30 @@ mod tests {
             step_flop(&architecture, 37, StepShape::Simultaneous),
             37 * one
         );
-        let (one, two) = (step_memory(&architecture, 1), step_memory(&architecture, 2));
+        let memory = |batch| step_memory(&architecture, batch, 4);
+        let (one, two) = (memory(1), memory(2));
         assert_eq!(two.activations, 2 * one.activations);
         assert_eq!(two.parameters, one.parameters);
+    }
+
+    #[test]
+    fn halves_between_blocks_save_half_of_all_but_latent_vectors_maps_and_logits() {
+        for preset in Preset::ALL {
+            let architecture = preset.architecture();
+            let batch = 7;
+            let memory = |inner_bytes| step_memory(&architecture, batch, inner_bytes);
+            let (f32, bf16) = (memory(4), memory(2));
+            assert_eq!(f32.parameters, bf16.parameters);
+            // Latent vector, real and generated map, two logits.
+            let full = 4 * batch * (architecture.latent + 2 * architecture.map_len() + 2);
+            let full = full as u64;
+            assert_eq!(
+                f32.activations - full,
+                2 * (bf16.activations - full),
+                "{preset}"
+            );
+            assert!(bf16.gradients < f32.gradients && 2 * bf16.gradients >= f32.gradients);
+        }
     }
 
     #[test]

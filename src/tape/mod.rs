@@ -30,6 +30,10 @@ use mixed::Samples;
 
 /// One recorded operation.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a program has a few dozen, read in order: boxes would only scatter them"
+)]
 enum Op {
     Crops {
         to: View,

@@ -13,6 +13,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde::{Deserialize, Serialize};
 
+use super::Precision;
 use super::recovery::Recovery;
 use crate::backend::BackendError;
 use crate::files::{Digested, write_atomic};
@@ -49,6 +50,9 @@ pub struct Description {
     pub data: serde_json::Value,
     /// Rollbacks so far, and what the watch over the losses remembers.
     pub recovery: Recovery,
+    /// Number format that the last of them was computed in; those before a resumption may have been
+    /// computed in another.
+    pub precision: Precision,
 }
 
 /// Updates that each network's Adam has made.
@@ -307,6 +311,10 @@ fn header(
         (
             "recovery",
             serde_json::to_string(&description.recovery).map_err(unwritable)?,
+        ),
+        (
+            "precision",
+            serde_json::to_string(&description.precision).map_err(unwritable)?,
         ),
     ]);
     let mut entries = BTreeMap::from([("__metadata__", HeaderEntry::Metadata(metadata))]);

@@ -8,8 +8,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Convention, DeviceChoice, Schedule, StepConfig};
-use crate::backend::gpu::ops::{DenseKernels, KernelVersion};
+use super::{
+    ArithmeticChoice, ArithmeticError, Convention, DeviceChoice, KernelChoice, PrecisionChoice,
+    Schedule, StepConfig,
+};
+use crate::backend::gpu::ops::DenseKernels;
 use crate::model::{Architecture, ArchitectureError, Preset};
 use crate::report::PictureStyle;
 
@@ -45,11 +48,13 @@ pub struct RunConfig {
     pub device: DeviceChoice,
     /// Generation of the convolution kernels, where a GPU or the emulator computes.
     #[serde(default)]
-    pub kernels: KernelVersion,
+    pub kernels: KernelChoice,
     /// What multiplies the matrices of dense layers there.
     #[serde(default)]
     pub dense: DenseKernels,
-    pub precision: Precision,
+    /// Number format of activations and of what flows back through them.
+    #[serde(default)]
+    pub precision: PrecisionChoice,
     /// Steps from one metrics line to the next.
     pub log_every: u64,
     /// Steps from one grid of samples to the next; 0 for the last step only.
@@ -82,6 +87,17 @@ pub struct RunConfig {
     pub ema_decay: f64,
 }
 
+impl RunConfig {
+    /// The arithmetic that is asked for.
+    pub fn arithmetic(&self) -> ArithmeticChoice {
+        ArithmeticChoice {
+            precision: self.precision,
+            kernels: self.kernels,
+            dense: self.dense,
+        }
+    }
+}
+
 /// What happens when the training diverges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -96,13 +112,6 @@ pub enum OnDivergence {
 /// Fields with a default are those that configurations of older versions lack.
 fn yes() -> bool {
     true
-}
-
-/// Number format of activations. Weights, moments and statistics are always f32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    F32,
 }
 
 /// Which maps, and what is done to them.
@@ -160,6 +169,8 @@ pub enum ConfigError {
         value: String,
         expected: &'static str,
     },
+    #[error(transparent)]
+    Arithmetic(#[from] ArithmeticError),
     #[error("[architecture] cannot be built: {0}")]
     Architecture(#[from] ArchitectureError),
     #[error("cannot read the configuration {}: {source}", path.display())]
@@ -185,8 +196,8 @@ pub enum ConfigError {
     },
     #[error(
         "{field} is {run} in the run that is resumed, but {asked} is asked for; only the totals \
-         (steps, epochs), how often something is written, the device and its kernels may change. Leave it out, \
-         or start a new run"
+         (steps, epochs), how often something is written, the device, its kernels and the precision \
+         may change. Leave it out, or start a new run"
     )]
     Resume {
         field: String,
@@ -225,9 +236,9 @@ impl Config {
                 steps,
                 epochs,
                 device: DeviceChoice::Auto,
-                kernels: KernelVersion::default(),
+                kernels: KernelChoice::Auto,
                 dense: DenseKernels::default(),
-                precision: Precision::F32,
+                precision: PrecisionChoice::Auto,
                 log_every: 10,
                 sample_every: if demo { 1000 } else { cadence },
                 picture_style: PictureStyle::default(),

@@ -1,5 +1,6 @@
 //! Training: the step and its conventions, optimiser state, loop, checkpoints, metrics.
 
+mod arithmetic;
 pub mod checkpoint;
 mod config;
 mod convention;
@@ -27,16 +28,20 @@ mod step;
 #[cfg(test)]
 mod step_tests;
 mod trainer;
+mod trial;
 mod validate;
 mod watch;
 #[cfg(test)]
 mod watch_tests;
 
 pub use crate::backend::gpu::ops::{DenseKernels, KernelVersion};
-pub use crate::backend::{AdamConfig, EpsilonForm, FlipUnit, LabelFlip};
+pub use crate::backend::{AdamConfig, EpsilonForm, FlipUnit, LabelFlip, Precision};
+pub use arithmetic::{
+    Arithmetic, ArithmeticChoice, ArithmeticError, KernelChoice, PrecisionChoice, Processor,
+    precision_name, version_name,
+};
 pub use config::{
-    Config, ConfigError, DataConfig, OnDivergence, Precision, RunConfig, TransformChoice,
-    default_convention,
+    Config, ConfigError, DataConfig, OnDivergence, RunConfig, TransformChoice, default_convention,
 };
 pub use convention::{Convention, Schedule, Segment, StepConfig, UpdateOrder};
 pub use dataset::{DataDescription, Dataset, DatasetError, OpeningWork};
@@ -53,4 +58,5 @@ pub use sampler::{LoadedGenerator, Sampler, generator_arena_len, latents};
 pub use signals::Stop;
 pub use step::{Options, Players, StepProgram};
 pub use trainer::{Losses, Trainer, arena_len};
+pub use trial::{Trial, Tried};
 pub use watch::WatchState;

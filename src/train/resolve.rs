@@ -9,13 +9,14 @@ use super::{Config, ConfigError, Convention};
 use crate::model::Preset;
 
 /// Fields that may differ when a run is resumed: none of them changes what a step computes, save
-/// the device and its kernels, whose arithmetic may differ in the last bits.
-const FREE_ON_RESUME: [&str; 16] = [
+/// the device, its kernels and the precision, whose arithmetic rounds otherwise.
+const FREE_ON_RESUME: [&str; 17] = [
     "run.steps",
     "run.epochs",
     "run.device",
     "run.kernels",
     "run.dense",
+    "run.precision",
     "run.log_every",
     "run.sample_every",
     "run.picture_style",
@@ -182,7 +183,7 @@ fn show(value: Option<&Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::{Schedule, TransformChoice, UpdateOrder};
+    use crate::train::{KernelChoice, PrecisionChoice, Schedule, TransformChoice, UpdateOrder};
 
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -246,11 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_run_may_change_totals_and_cadence_only() {
+    fn a_resumed_run_may_change_totals_cadence_and_arithmetic_only() {
         let run = Config::of_preset(Preset::Demo, None);
         let mut asked = run.clone();
         set_totals(&mut asked, None, Some(9));
         (asked.run.keep, asked.run.log_every) = (8, 1);
+        asked.run.precision = PrecisionChoice::F32;
+        asked.run.kernels = KernelChoice::V1;
         check_resumable(&run, &asked).unwrap();
         asked.run.seed = 2;
         let message = check_resumable(&run, &asked).unwrap_err().to_string();

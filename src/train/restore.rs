@@ -8,6 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde::de::DeserializeOwned;
 
+use super::Precision;
 use super::checkpoint::{
     AdamSteps, CHUNK, CheckpointError, DIGEST_KEY, Description, FORMAT, FORMAT_VERSION, NO_DIGEST,
     VERSION_WITHOUT_DIGEST, digest_place,
@@ -338,6 +339,11 @@ fn describe(path: &Path, metadata: &Metadata) -> Result<Description, CheckpointE
         true => Recovery::default(),
         false => parse(needed("recovery")?).map_err(|reason| odd("recovery", reason))?,
     };
+    // Before there was a choice, all was f32.
+    let precision = match get("precision") {
+        Some(name) => parse(name).map_err(|reason| odd("precision", reason))?,
+        None => Precision::F32,
+    };
     Ok(Description {
         architecture,
         transform: json("transform")?,
@@ -347,5 +353,6 @@ fn describe(path: &Path, metadata: &Metadata) -> Result<Description, CheckpointE
         selection: json("selection")?,
         data: json("data")?,
         recovery,
+        precision,
     })
 }

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::OnDivergence;
 use super::checkpoint::{AdamSteps, CheckpointError, Description};
 use super::config::Config;
 use super::dataset::{Batches, Dataset, OpeningWork};
@@ -24,6 +23,7 @@ use super::rollback::{newest_undamaged, resume_journal};
 use super::signals::Stop;
 use super::trainer::{Losses, Trainer};
 use super::watch::{Spread, Trouble};
+use super::{OnDivergence, Precision};
 use crate::backend::{Backend, BackendError};
 use crate::data::{DataError, Provenance, Transforms};
 use crate::files::write_atomic;
@@ -149,9 +149,11 @@ impl Run {
         stop: &Stop,
     ) -> Result<Outcome, RunError> {
         let total = self.config.total_steps(self.steps_per_epoch());
+        let trained_on = backend()?;
+        let precision = trained_on.precision();
         let trainer = match &self.checkpoint {
-            None => Trainer::new(backend()?, &self.config)?,
-            Some(checkpoint) => Trainer::resume(backend()?, &self.config, checkpoint)?,
+            None => Trainer::new(trained_on, &self.config)?,
+            Some(checkpoint) => Trainer::resume(trained_on, &self.config, checkpoint)?,
         };
         let (step, root) = (trainer.step(), self.directory.root());
         if step > total || (step == total && is_reported(&self.directory, step)) {
@@ -198,6 +200,7 @@ impl Run {
             total,
             under_way: VecDeque::new(),
             config_text,
+            precision,
             run: &self,
         };
         let stopped = training.loop_to_end(stop);
@@ -277,6 +280,7 @@ pub(super) struct Training<'a, B> {
     /// Oldest first.
     under_way: VecDeque<UnderWay>,
     config_text: String,
+    precision: Precision,
     pub(super) best_score: f64,
     /// The agreement at the current step, if it was validated.
     pub(super) selection: Option<(u64, Value)>,
@@ -529,6 +533,7 @@ impl<B: Backend> Training<'_, B> {
             selection: selection.map_or(Value::Null, |(_, agreement)| agreement.clone()),
             data: json(&dataset.description),
             recovery: self.recovery.clone(),
+            precision: self.precision,
         };
         self.journal.sync()?;
         self.trainer.save(&path, describe)?;

@@ -222,6 +222,7 @@ fn trained(convention: Convention, threads: usize) -> (Vec<u8>, Vec<f32>) {
             selection: serde_json::Value::Null,
             data: serde_json::Value::Null,
             recovery: Default::default(),
+            precision: Default::default(),
         };
         trainer.save(&path, describe).unwrap();
         (std::fs::read(&path).unwrap(), maps)

@@ -121,6 +121,7 @@ fn validate_schedule(field: &str, schedule: &Schedule) -> Result<(), ConfigError
 
 impl RunConfig {
     fn validate(&self) -> Result<(), ConfigError> {
+        self.arithmetic().check()?;
         check(
             (2..=65_536).contains(&self.batch),
             "run.batch",

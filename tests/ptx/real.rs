@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use crate::place::{KERNEL, Scene};
+use crate::place::{KERNEL, PTX, Scene};
 use crate::tools::local::{Origin, Place, build_all};
 use crate::tools::nvcc::Compiler;
 use crate::tools::source::Source;
@@ -82,7 +82,8 @@ fn the_script_writes_the_committed_ptx_and_table_in_any_folder() {
             .any(|made| *made == (name.clone(), text.clone()));
         assert!(same, "{name} is stale: run kernels/tools/build_ptx.sh");
     }
-    assert_eq!(made.len(), committed().len() + 1);
+    let tables = ["instructions.csv", "resources.csv"];
+    assert_eq!(made.len(), committed().len() + tables.len());
 
     let other = Scene::new().with_nvcc("exit 1");
     let output = build_ptx(root, &other.path("cuda/bin/nvcc"));
@@ -175,11 +176,16 @@ extern \"C\" __global__ void __launch_bounds__(1024, 2) greedy(float* p) {
     scene.write("kernels/one.cu", text);
     let built = build(&nvcc, scene.root()).unwrap();
     let compiler = open(&nvcc, &scene.path("scratch"));
-    let table = resources::measure(&compiler, &built, jobs()).unwrap();
+    let (table, instructions) = resources::measure(&compiler, &built, jobs()).unwrap();
     let complaints: Vec<_> = table.iter().filter_map(|row| row.complaint()).collect();
     assert!(!complaints.is_empty(), "{table:?}");
     assert!(complaints[0].contains("greedy") && complaints[0].contains("one.cu"));
     assert_eq!(table.len(), resources::ARCHITECTURES.len());
+    assert_eq!(instructions.len(), table.len());
+    for row in instructions {
+        assert!(row.get("local") > Some(0), "{row:?}");
+        assert!(row.get("ldg_32") >= Some(96), "{row:?}");
+    }
 }
 
 #[test]
@@ -214,4 +220,22 @@ fn a_real_nvcc_of_another_version_builds_for_this_machine() {
     assert_eq!(outcome.warnings, Vec::<String>::new());
     assert_eq!(outcome.origin, Origin::Built("99.1.2".to_owned()));
     assert!(outcome.built[0].1.contains("st.global"));
+}
+
+#[test]
+fn a_compiler_without_nvdisasm_beside_it_is_told_so() {
+    let Some(nvcc) = pinned_nvcc() else {
+        return;
+    };
+    let scene = Scene::new().with_nvcc("");
+    for name in ["nvcc", "ptxas"] {
+        let program = nvcc.with_file_name(name);
+        let script = format!("exec '{}' $arguments", program.display());
+        scene.write(&format!("cuda/bin/{name}.sh"), &script);
+    }
+    let name = "one.sm_75.ptx".to_owned();
+    let compiler = Compiler::open(&scene.path("cuda/bin/nvcc"), LIMIT, &scene.path("scratch"));
+    let measured = resources::measure(&compiler.unwrap(), &[(name, PTX.to_owned())], 1);
+    let error = measured.unwrap_err().to_string();
+    assert!(error.contains("nvdisasm cannot be run"), "{error}");
 }

@@ -5,6 +5,9 @@
 mod tools;
 
 #[allow(dead_code)]
+#[path = "../instructions.rs"]
+mod instructions;
+#[allow(dead_code)]
 #[path = "../resources.rs"]
 mod resources;
 
@@ -51,7 +54,7 @@ fn rebuild(nvcc: &Path, scratch: &Path) -> Result<(), Box<dyn std::error::Error>
     }
     let sources = Source::all(&root.join("kernels"))?;
     let built = build_all(&place, &sources, &compiler)?;
-    let table = resources::measure(&compiler, &built, place.jobs)?;
+    let (table, instructions) = resources::measure(&compiler, &built, place.jobs)?;
     let folder = root.join("kernels/ptx");
     for entry in folder.read_dir()? {
         let entry = entry?;
@@ -65,6 +68,8 @@ fn rebuild(nvcc: &Path, scratch: &Path) -> Result<(), Box<dyn std::error::Error>
         write(&folder.join(name), text)?;
     }
     write(&folder.join("resources.csv"), &resources::csv(&table))?;
+    let counts = instructions::csv(&instructions);
+    write(&folder.join("instructions.csv"), &counts)?;
     let complaints: Vec<String> = table
         .iter()
         .filter_map(resources::Usage::complaint)

@@ -9,6 +9,39 @@ use super::driver::{Allocation, Driver, DriverError, Gemm, Geometry, KernelHandl
 use super::ops;
 use super::ptx::{self, PtxModule};
 
+/// Device memory whose size is what was asked for at most.
+struct Room {
+    name: &'static str,
+    memory: Option<Allocation>,
+    /// The most bytes that were asked for.
+    wanted: usize,
+}
+
+impl Room {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            memory: None,
+            wanted: 0,
+        }
+    }
+
+    fn is_short(&self) -> bool {
+        self.wanted > self.memory.map_or(0, |memory| memory.bytes)
+    }
+
+    /// Makes it as large as was asked for. Addresses given out before are void.
+    fn grow<D: Driver>(&mut self, driver: &mut D) -> Result<(), DriverError> {
+        if self.is_short() {
+            if let Some(memory) = self.memory.take() {
+                driver.free(memory)?;
+            }
+            self.memory = Some(driver.allocate(self.name, self.wanted)?);
+        }
+        Ok(())
+    }
+}
+
 /// A driver with all kernels loaded.
 ///
 /// Operations never fail where they are asked for: as on a GPU itself, the first error is kept, what
@@ -16,9 +49,8 @@ use super::ptx::{self, PtxModule};
 pub struct Launcher<D> {
     pub driver: D,
     kernels: HashMap<&'static str, KernelHandle>,
-    workspace: Option<Allocation>,
-    /// The most bytes that an operation asked for.
-    wanted: usize,
+    workspace: Room,
+    packings: Room,
     measuring: bool,
     by_vendor: bool,
     error: Option<DriverError>,
@@ -44,8 +76,8 @@ impl<D: Driver> Launcher<D> {
         Ok(Self {
             driver,
             kernels,
-            workspace: None,
-            wanted: 0,
+            workspace: Room::new("workspace"),
+            packings: Room::new("packed weights"),
             measuring: false,
             by_vendor: false,
             error: None,
@@ -96,17 +128,25 @@ impl<D: Driver> Launcher<D> {
     /// Uninitialised device memory of `bytes` bytes, at a multiple of 256, for one operation alone:
     /// the next one that asks gets the same. An operation asks once.
     pub fn workspace(&mut self, bytes: usize) -> Pointer {
-        self.wanted = self.wanted.max(bytes);
-        match self.workspace {
-            Some(workspace) if bytes <= workspace.bytes => workspace.address,
-            _ if self.measuring => Pointer::NULL,
-            _ => {
-                // Only outside of a capture; a step is measured before it is captured.
-                let result = self.grow_workspace();
-                self.keep(result);
-                self.workspace.map_or(Pointer::NULL, |w| w.address)
-            }
+        self.room(|launcher| &mut launcher.workspace, bytes)
+    }
+
+    /// The first `bytes` bytes of the memory for packed weights, which lasts until more is asked for.
+    pub fn packings(&mut self, bytes: usize) -> Pointer {
+        self.room(|launcher| &mut launcher.packings, bytes)
+    }
+
+    fn room(&mut self, which: impl Fn(&mut Self) -> &mut Room, bytes: usize) -> Pointer {
+        let room = which(self);
+        room.wanted = room.wanted.max(bytes);
+        if room.is_short() && !self.measuring {
+            // Only outside of a capture; a step is measured before it is captured.
+            let result = self.grow_rooms();
+            self.keep(result);
         }
+        which(self)
+            .memory
+            .map_or(Pointer::NULL, |memory| memory.address)
     }
 
     /// While measuring, what operations want of the workspace is remembered and nothing is launched.
@@ -114,23 +154,18 @@ impl<D: Driver> Launcher<D> {
         self.measuring = measuring;
     }
 
-    /// Whether the workspace is too small for what was measured.
-    pub fn workspace_is_short(&self) -> bool {
-        self.wanted > self.workspace.map_or(0, |workspace| workspace.bytes)
+    /// Whether there is less memory than was measured.
+    pub fn rooms_are_short(&self) -> bool {
+        self.workspace.is_short() || self.packings.is_short()
     }
 
-    /// Makes the workspace as large as was measured. Addresses given out before are void.
+    /// Makes workspace and packings as large as was measured. Addresses given out before are void.
     ///
     /// # Errors
     /// Not enough memory.
-    pub fn grow_workspace(&mut self) -> Result<(), DriverError> {
-        if self.workspace_is_short() {
-            if let Some(workspace) = self.workspace.take() {
-                self.driver.free(workspace)?;
-            }
-            self.workspace = Some(self.driver.allocate("workspace", self.wanted)?);
-        }
-        Ok(())
+    pub fn grow_rooms(&mut self) -> Result<(), DriverError> {
+        self.workspace.grow(&mut self.driver)?;
+        self.packings.grow(&mut self.driver)
     }
 
     /// The first error since the last call.

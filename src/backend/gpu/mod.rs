@@ -11,7 +11,10 @@ mod cuda;
 pub mod driver;
 mod emulated;
 pub mod launcher;
+mod mixed;
+pub mod occupancy;
 pub mod ops;
+mod packings;
 pub mod ptx;
 mod transfer;
 
@@ -23,6 +26,7 @@ use launcher::Launcher;
 use ops::crop::CropDescriptor;
 use ops::step::{AdamCall, StepValues, TargetsCall};
 use ops::{DenseKernels, KernelVersion};
+use packings::Packings;
 use ptx::PtxModule;
 use transfer::{Posts, Uploads};
 
@@ -33,7 +37,7 @@ use super::{
 use crate::model::Block;
 use crate::rng::Stream;
 
-/// A backend that computes in f32 on a device.
+/// A backend that computes on a device: in f32, or with [`KernelVersion::V3`] in mixed precision.
 pub struct Gpu<D: Driver> {
     launcher: Launcher<D>,
     version: KernelVersion,
@@ -44,6 +48,7 @@ pub struct Gpu<D: Driver> {
     value_uploads: Uploads,
     posts: Posts,
     programs: Vec<Recorded>,
+    packings: Packings,
     held: Option<Held>,
     /// Constants of the updates that are being recorded, by [`super::Rate`].
     adam: [Option<AdamConfig>; 2],
@@ -103,6 +108,7 @@ impl<D: Driver> Gpu<D> {
             version,
             arena: None,
             programs: Vec::new(),
+            packings: Packings::default(),
             held: None,
             adam: [None; 2],
         })
@@ -146,13 +152,15 @@ impl<D: Driver> Gpu<D> {
     /// Captures a program: once to learn how much workspace it needs, and once for good.
     fn capture(&mut self, id: ProgramId, record: &dyn Fn(&mut Self)) -> Result<usize, DriverError> {
         self.adam = [None; 2];
+        self.packings.clear();
         self.launcher.set_measuring(true);
         record(self);
         self.launcher.set_measuring(false);
-        if self.launcher.workspace_is_short() {
+        if self.launcher.rooms_are_short() {
             self.forget_programs()?;
-            self.launcher.grow_workspace()?;
+            self.launcher.grow_rooms()?;
         }
+        self.packings.clear();
         self.launcher.driver.begin_capture()?;
         record(self);
         let graph = self.launcher.driver.end_capture();
@@ -294,11 +302,17 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn forward(&mut self, block: &Block, call: &Forward) {
-        block::forward(self, block, call);
+        match self.precision() {
+            Precision::F32 => block::forward(self, block, call),
+            Precision::Bf16 => mixed::forward(self, block, call),
+        }
     }
 
     fn backward(&mut self, block: &Block, call: &Backward) {
-        block::backward(self, block, call);
+        match self.precision() {
+            Precision::F32 => block::backward(self, block, call),
+            Precision::Bf16 => mixed::backward(self, block, call),
+        }
     }
 
     fn targets(&mut self, call: &Targets) {
@@ -334,10 +348,12 @@ impl<D: Driver> Backend for Gpu<D> {
             values: self.values,
         };
         ops::step::adam(&mut self.launcher, &adam);
+        self.packings.forget(call.parameters);
     }
 
     fn average(&mut self, average: View, values: View) {
         let (to, from) = (self.at(average), self.at(values));
         ops::step::average(&mut self.launcher, values.len, to, from, self.values);
+        self.packings.forget(average);
     }
 }

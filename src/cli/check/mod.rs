@@ -1,5 +1,6 @@
 //! `cosmogan check`: whether a GPU's kernels do here what they should.
 
+mod mixed;
 mod steps;
 
 use std::io::Write;
@@ -9,16 +10,17 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::device::{in_short, version_name};
+use super::device::in_short;
 use super::progress::CountBar;
 use super::say;
 use cosmogan::backend::gpu::check::{self, Outcome, Size};
 use cosmogan::backend::gpu::driver::{DeviceInfo, Driver, DriverError};
 use cosmogan::backend::gpu::launcher::Launcher;
+use cosmogan::backend::gpu::ops::half;
 use cosmogan::backend::gpu::ptx::{self, PtxModule};
 use cosmogan::backend::gpu::{Cuda, Emulated, EmulatedOptions};
 use cosmogan::files::write_atomic;
-use cosmogan::train::{DeviceChoice, KernelVersion};
+use cosmogan::train::{DeviceChoice, KernelVersion, version_name};
 use steps::StepOutcome;
 
 /// Check every kernel against the CPU in double precision
@@ -120,6 +122,13 @@ fn examine<D: Driver>(
     say(&format!(
         "checking {name}, compute capability {major}.{minor}, {ptx}, against f64 on the CPU"
     ));
+    let can_half = (major, minor) >= half::CAPABILITY;
+    if !can_half {
+        let (major, minor) = half::CAPABILITY;
+        say(&format!(
+            "kernels v3 (bf16) are left out: they need compute capability {major}.{minor}"
+        ));
+    }
     let cases = arguments.cases.unwrap_or(default_cases);
     let mut kernels = check_kernels(&mut launcher, arguments, sizes, cases, &|_| true);
     match launcher.multiply_by_vendor() {
@@ -139,7 +148,11 @@ fn examine<D: Driver>(
         say(&line);
     }
     let mut steps = Vec::new();
-    for version in [KernelVersion::V1, KernelVersion::V2] {
+    let versions = [KernelVersion::V1, KernelVersion::V2, KernelVersion::V3];
+    for version in versions {
+        if version == KernelVersion::V3 && !can_half {
+            continue;
+        }
         let title = format!("training steps, kernels {}", version_name(version));
         if !title.contains(&arguments.only) {
             continue;
@@ -186,7 +199,7 @@ fn check_kernels<D: Driver>(
     cases: u64,
     concerns: &dyn Fn(&str) -> bool,
 ) -> Vec<Outcome> {
-    let checks = check::all::<D>();
+    let checks = check::all::<D>(launcher.driver.info().capability);
     let checks: Vec<_> = checks
         .iter()
         .filter(|check| check.name().contains(&arguments.only) && concerns(&check.name()))

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::mixed;
 use cosmogan::backend::gpu::Gpu;
 use cosmogan::backend::gpu::driver::{Driver, DriverError};
 use cosmogan::backend::gpu::ptx::PtxModule;
@@ -68,7 +69,7 @@ impl StepOutcome {
 }
 
 /// Makes steps of a small network with kernels of one version, or of the demo's where the device is
-/// `fast`.
+/// `fast`. In f32 the state after a few is compared, in bf16 the first one's losses and gradients.
 ///
 /// # Errors
 /// What the device says.
@@ -95,19 +96,26 @@ pub fn check<D: Driver>(
             (architecture.base_filters, architecture.latent) = (6, 7);
             config.run.batch = 5;
         }
-        let device = || -> Result<_> {
+        let device = |steps| -> Result<_> {
             let gpu = Gpu::new(open()?, modules, version)?;
-            trained(gpu, &config)
+            trained(gpu, &config, steps)
         };
-        let (ours, again) = (device()?, device()?);
-        let exact = trained(Cpu::<f64>::new(), &config)?;
-        let cpu = trained(Cpu::<f32>::new(), &config)?;
-        let (worst, tensor) = worst(&ours, &exact, &cpu);
+        let (ours, again) = (device(STEPS)?, device(STEPS)?);
+        let exact = |steps| trained(Cpu::<f64>::new(), &config, steps);
+        let (worst, tensor) = match version {
+            KernelVersion::V3 => mixed::worst(&device(1)?, &exact(1)?, &config.architecture),
+            KernelVersion::V1 | KernelVersion::V2 => {
+                let cpu = trained(Cpu::<f32>::new(), &config, STEPS)?;
+                let (worst, tensor) = worst(&ours, &exact(STEPS)?, &cpu);
+                (worst, tensor.to_owned())
+            }
+        };
         Ok(Order {
             update,
             worst,
-            tensor: tensor.to_owned(),
-            repeats: ours == again,
+            tensor,
+            // Bits: a NaN is not equal to itself.
+            repeats: bits(&ours) == bits(&again),
         })
     });
     Ok(StepOutcome {
@@ -117,13 +125,18 @@ pub fn check<D: Driver>(
 }
 
 /// A tensor's name and values.
-type Named = (&'static str, Vec<f32>);
+pub type Named = (&'static str, Vec<f32>);
 
-/// The losses of a few steps on random maps and the state after them.
-fn trained<B: Backend>(backend: B, config: &Config) -> Result<Vec<Named>> {
+fn bits(state: &[Named]) -> Vec<u32> {
+    let values = state.iter().flat_map(|(_, values)| values);
+    values.map(|value| value.to_bits()).collect()
+}
+
+/// The losses of `steps` steps on random maps and the state after them.
+fn trained<B: Backend>(backend: B, config: &Config, steps: u64) -> Result<Vec<Named>> {
     let mut trainer = Trainer::new(backend, config)?;
     let mut losses = Vec::new();
-    for step in 0..STEPS {
+    for step in 0..steps {
         let mut real = vec![0.0; config.run.batch * config.architecture.map_len()];
         Philox::new(config.run.seed, Stream::Benchmark, step).fill_normal(&mut real);
         real.iter_mut()
@@ -145,6 +158,7 @@ fn trained<B: Backend>(backend: B, config: &Config) -> Result<Vec<Named>> {
         selection: serde_json::Value::Null,
         data: serde_json::Value::Null,
         recovery: Default::default(),
+        precision: Default::default(),
     })?;
     let state = CheckpointFile::open(&path)?.read_all()?;
     Ok(vec![

@@ -8,6 +8,7 @@ pub mod crop;
 pub mod dense;
 mod draw;
 pub mod elementwise;
+pub mod half;
 pub mod norm;
 pub mod random;
 mod stage;
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 use super::driver::{Driver, DriverError};
 use super::launcher::Launcher;
+use super::ops;
 use crate::rng::{Philox, Stream};
 
 pub use stage::Stage;
@@ -126,8 +128,8 @@ pub fn run<D: Driver>(
     outcome
 }
 
-/// All checks.
-pub fn all<D: Driver>() -> Vec<Box<dyn Check<D>>> {
+/// All checks of the kernels that a device of this compute capability runs.
+pub fn all<D: Driver>(capability: (u32, u32)) -> Vec<Box<dyn Check<D>>> {
     let mut checks: Vec<Box<dyn Check<D>>> = Vec::new();
     for check in strided::checks() {
         checks.push(Box::new(check));
@@ -148,6 +150,9 @@ pub fn all<D: Driver>() -> Vec<Box<dyn Check<D>>> {
         checks.push(Box::new(check));
     }
     checks.push(Box::new(crop::Crop));
+    if capability >= ops::half::CAPABILITY {
+        checks.extend(half::checks());
+    }
     checks
 }
 

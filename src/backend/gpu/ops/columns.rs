@@ -24,7 +24,7 @@ const BLOCKS: usize = 1024;
 /// the bits are those of any device.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Columns {
-    /// Whether a thread takes four features at once.
+    /// Whether a thread takes 16 bytes of features at once.
     pub vector: bool,
     lanes: usize,
     tiles: usize,
@@ -39,9 +39,18 @@ impl Columns {
     ///
     /// Tensors stay below 2^31 values: the kernels count in 32 bits.
     pub fn new(groups: usize, rows: usize, features: usize, vector: bool) -> Self {
+        Self::of_width(groups, rows, features, if vector { 4 } else { 1 })
+    }
+
+    /// The same for bf16, of which 16 bytes hold eight.
+    pub fn half(groups: usize, rows: usize, features: usize, vector: bool) -> Self {
+        Self::of_width(groups, rows, features, if vector { 8 } else { 1 })
+    }
+
+    fn of_width(groups: usize, rows: usize, features: usize, width: usize) -> Self {
         debug_assert!(small(groups * rows * features), "{rows} rows of {features}");
-        let vector = vector && features.is_multiple_of(4);
-        let width = if vector { 4 } else { 1 };
+        let vector = width > 1 && features.is_multiple_of(width);
+        let width = if vector { width } else { 1 };
         let lanes = features.div_ceil(width).next_power_of_two().min(32);
         let tiles = features.div_ceil(width * lanes);
         debug_assert!(tiles < 1 << 16 && groups < 1 << 16, "{features} features");
@@ -81,9 +90,9 @@ impl Columns {
         }
     }
 
-    /// One of two kernels: for one feature a thread, or for four.
-    pub fn pick(&self, [x1, x4]: [&'static str; 2]) -> &'static str {
-        if self.vector { x4 } else { x1 }
+    /// One of two kernels: for one feature a thread, or for 16 bytes of them.
+    pub fn pick(&self, [single, vector]: [&'static str; 2]) -> &'static str {
+        if self.vector { vector } else { single }
     }
 }
 

@@ -79,7 +79,7 @@ pub struct DenseShape {
 }
 
 impl DenseShape {
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let largest = self.inputs.max(self.outputs) * self.batch;
         debug_assert!(small(largest.max(self.inputs * self.outputs)), "{self:?}");
     }
@@ -180,7 +180,7 @@ pub fn input_gradient<D: Driver>(
 
 /// What becomes of the sums.
 #[derive(Clone, Copy)]
-enum End {
+pub(super) enum End {
     /// Set or added to.
     Stored(Accumulate),
     /// With bias and activation.
@@ -188,13 +188,14 @@ enum End {
 }
 
 /// A tiled product C [m, n] = A [m, k] B [k, n].
-struct Product {
-    kernel: &'static str,
+#[derive(Clone, Copy)]
+pub(super) struct Product {
+    pub kernel: &'static str,
     /// The operands, with the length of their rows in memory.
-    a: (Pointer, usize),
-    b: (Pointer, usize),
+    pub a: (Pointer, usize),
+    pub b: (Pointer, usize),
     /// m, n, k.
-    sizes: [usize; 3],
+    pub sizes: [usize; 3],
 }
 
 impl Product {
@@ -210,22 +211,52 @@ impl Product {
     fn launch<D: Driver>(&self, l: &mut Launcher<D>, c: Pointer, end: End) {
         if l.multiplies_by_vendor() {
             self.by_vendor(l, c, end);
+        } else {
+            self.tiled(l, c, end);
+        }
+    }
+
+    /// By the kernel, whose C is f32.
+    pub fn tiled<D: Driver>(&self, l: &mut Launcher<D>, c: Pointer, end: End) {
+        let parts = self.parts();
+        if parts == 1 {
+            self.whole(l, c, end);
             return;
         }
+        let [m, n, _] = self.sizes;
+        let partial = self.partial(l, parts);
+        merge(l, partial, parts, [m * n, n], c, end);
+    }
+
+    /// Parts that the sums are cut into.
+    pub fn parts(&self) -> usize {
+        self.sizes[2].div_ceil(self.part())
+    }
+
+    /// Length of a part.
+    fn part(&self) -> usize {
+        let [m, n, k] = self.sizes;
+        let tiles = m.div_ceil(Self::TILE) * n.div_ceil(Self::TILE);
+        k.div_ceil(Self::BLOCKS.div_ceil(tiles))
+            .clamp(Self::SHORTEST, Self::LONGEST)
+            .next_multiple_of(Self::STEP)
+    }
+
+    /// Stores the sums' parts `[parts, m, n]`, f32, in the workspace.
+    pub fn partial<D: Driver>(&self, l: &mut Launcher<D>, parts: usize) -> Pointer {
+        let [m, n, _] = self.sizes;
+        let partial = l.workspace(4 * parts * m * n);
+        self.whole(l, partial, End::Stored(Accumulate::First));
+        partial
+    }
+
+    /// What the kernel makes, whole sums or parts of them, goes to `c`.
+    pub fn whole<D: Driver>(&self, l: &mut Launcher<D>, c: Pointer, end: End) {
         let [m, n, k] = self.sizes;
         let [rows, columns] = [m, n].map(|size| size.div_ceil(Self::TILE));
-        let part = k
-            .div_ceil(Self::BLOCKS.div_ceil(rows * columns))
-            .clamp(Self::SHORTEST, Self::LONGEST)
-            .next_multiple_of(Self::STEP);
-        let parts = k.div_ceil(part);
+        let parts = self.parts();
         debug_assert!(rows < 1 << 16 && parts < 1 << 16, "{m} x {n} x {k}");
-        let partial = (parts > 1).then(|| l.workspace(4 * parts * m * n));
-        let now = match partial {
-            Some(_) => End::Stored(Accumulate::First),
-            None => end,
-        };
-        let (bias, activation, accumulate) = match now {
+        let (bias, activation, accumulate) = match end {
             End::Stored(accumulate) => (Pointer::NULL, Activation::Identity, accumulate),
             End::Activated(bias, activation) => (bias, activation, Accumulate::First),
         };
@@ -236,11 +267,11 @@ impl Product {
             a: self.a.0,
             b: self.b.0,
             bias,
-            c: partial.unwrap_or(c),
+            c,
             m: m as u32,
             n: n as u32,
             k: k as u32,
-            part: part as u32,
+            part: self.part() as u32,
             vectors: vector(self.a) | vector(self.b) << 1,
             activation: activation_code(activation),
             accumulate: u32::from(accumulate == Accumulate::Later),
@@ -251,9 +282,6 @@ impl Product {
             block: [256, 1, 1],
         };
         l.launch(self.kernel, geometry, &params);
-        if let Some(partial) = partial {
-            merge(l, partial, parts, [m * n, n], c, end);
-        }
     }
 }
 
@@ -289,17 +317,28 @@ fn merge<D: Driver>(
     l: &mut Launcher<D>,
     partial: Pointer,
     parts: usize,
-    [len, n]: [usize; 2],
+    sizes: [usize; 2],
     c: Pointer,
     end: End,
 ) {
-    let (bias, activation) = match end {
-        End::Stored(accumulate) => {
-            sum_partials(l, partial, parts, len, c, accumulate);
-            return;
+    match end {
+        End::Stored(accumulate) => sum_partials(l, partial, parts, sizes[0], c, accumulate),
+        End::Activated(bias, activation) => {
+            let end = (bias, activation);
+            merge_activated(l, "dense_merge", (partial, parts), sizes, c, end);
         }
-        End::Activated(bias, activation) => (bias, activation),
-    };
+    }
+}
+
+/// The same with bias and activation; the kernel decides on the type of `c [len]`, rows of `n`.
+pub(super) fn merge_activated<D: Driver>(
+    l: &mut Launcher<D>,
+    kernel: &'static str,
+    (partial, parts): (Pointer, usize),
+    [len, n]: [usize; 2],
+    c: Pointer,
+    (bias, activation): (Pointer, Activation),
+) {
     let params = DenseMergeParams {
         partial,
         bias,
@@ -313,7 +352,7 @@ fn merge<D: Driver>(
         grid: [(len as u32).div_ceil(16), 1, 1],
         block: [16, 32, 1],
     };
-    l.launch("dense_merge", geometry, &params);
+    l.launch(kernel, geometry, &params);
 }
 
 /// Samples that a block takes: `SAMPLES` of kernels/dense_single.cu.

@@ -5,6 +5,13 @@
 //! stored. What a batch norm needs of a tensor is summed by the kernel that makes the tensor, in
 //! parts that are merged in a fixed order.
 
+pub mod dense;
+pub mod few;
+pub mod norm;
+pub mod pack;
+pub mod strided;
+pub mod wgrad;
+
 use crate::backend::gpu::driver::Pointer;
 use crate::model::Activation;
 
@@ -12,7 +19,13 @@ use crate::model::Activation;
 pub const CAPABILITY: (u32, u32) = (8, 0);
 
 /// Names of the kernels for devices of [`CAPABILITY`] and later, by file.
-pub const KERNELS: &[&[&str]] = &[];
+pub const KERNELS: &[&[&str]] = &[
+    dense::KERNELS,
+    few::KERNELS,
+    pack::KERNELS,
+    strided::KERNELS,
+    wgrad::KERNELS,
+];
 
 /// Rows of `features` values in groups, and how many partial results a kernel leaves of each group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +51,29 @@ impl Parts {
     /// Bytes of two sums `[groups, parts, 2, features]`, f32.
     pub fn sums_bytes(&self) -> usize {
         8 * self.groups * self.parts * self.features
+    }
+
+    /// Parts that are merged at once, by one block for each few features.
+    const SLICE: usize = 256;
+
+    /// Slices that the parts of a group are merged in.
+    fn slices(&self) -> usize {
+        self.parts.div_ceil(Self::SLICE)
+    }
+
+    /// Where what is merged of each slice goes: behind moments, or sums.
+    fn slices_at(&self, parts: Pointer) -> Pointer {
+        Pointer(parts.0 + self.moments_bytes().next_multiple_of(8) as u64)
+    }
+
+    /// Bytes of moments or sums and of what is needed to merge them: `[groups, slices, 3, features]`,
+    /// f64.
+    pub fn room_bytes(&self) -> usize {
+        let slices = match self.slices() {
+            0 | 1 => 0,
+            several => 24 * self.groups * several * self.features,
+        };
+        self.moments_bytes().next_multiple_of(8) + slices
     }
 }
 

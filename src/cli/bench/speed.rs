@@ -1,35 +1,29 @@
-//! `cosmogan bench`: how fast a training step or the generator is here.
+//! `cosmogan bench step` and `generate`: how fast a training step or the generator is here.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
-use super::device::{Selected, Work, with_batch_advice};
-use super::options::{BaseArgs, DeviceArgs, NetworkArgs};
-use super::say;
+use crate::cli::device::{Selected, Work, with_batch_advice};
+use crate::cli::options::{BaseArgs, DeviceArgs, NetworkArgs};
+use crate::cli::say;
 use cosmogan::backend::{Backend, BackendError};
 use cosmogan::files::write_atomic;
 use cosmogan::model::cost::{StepShape, step_flop};
 use cosmogan::model::{Architecture, WhichNetwork, generator, initial_parameters, initial_running};
 use cosmogan::rng::{Philox, Stream};
 use cosmogan::train::{
-    Config, DenseKernels, KernelVersion, LoadedGenerator, Trainer, UpdateOrder, Weights, arena_len,
-    generator_arena_len, latents,
+    Config, DenseKernels, KernelVersion, LoadedGenerator, Precision, Trainer, UpdateOrder, Weights,
+    arena_len, generator_arena_len, latents,
 };
 
-/// Measure the speed of a training step or of the generator
-///
-/// Runs on random data with random weights, and reports the median time and its spread, maps per
-/// second, and the rate of floating-point operations.
+/// Options of both.
 #[derive(Args, Debug)]
-pub struct BenchArgs {
-    /// What to measure
-    #[arg(value_enum)]
-    what: What,
+pub struct SpeedArgs {
     #[command(flatten)]
     base: BaseArgs,
     #[command(flatten)]
@@ -49,7 +43,7 @@ pub struct BenchArgs {
 }
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// A whole training step
     Step,
@@ -67,22 +61,23 @@ pub struct BenchPlan {
     pub json: Option<PathBuf>,
 }
 
-impl BenchArgs {
+impl SpeedArgs {
     /// The measurement that these arguments ask for.
     ///
     /// # Errors
     /// A value out of range.
-    pub fn plan(&self) -> Result<BenchPlan> {
+    pub fn plan(&self, what: What) -> Result<BenchPlan> {
         let preset = self.base.preset.unwrap_or(cosmogan::model::Preset::Demo);
         let mut config = Config::of_preset(preset, self.base.convention);
         self.network.apply(&mut config.architecture);
         config.run.batch = self.batch.unwrap_or(config.run.batch);
         config.run.device = self.device.device;
+        config.run.precision = self.device.precision;
         config.run.kernels = self.device.kernels;
         config.run.dense = self.device.dense;
         config.validate()?;
         Ok(BenchPlan {
-            what: self.what,
+            what,
             config,
             steps: self.steps,
             json: self.json.clone(),
@@ -90,9 +85,9 @@ impl BenchArgs {
     }
 }
 
-/// Runs the command.
-pub fn run(arguments: &BenchArgs) -> Result<()> {
-    let plan = arguments.plan()?;
+/// Measures it.
+pub fn run(what: What, arguments: &SpeedArgs) -> Result<()> {
+    let plan = arguments.plan(what)?;
     let architecture = &plan.config.architecture;
     let (size, base, batch) = (
         architecture.map_size,
@@ -100,13 +95,14 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
         plan.config.run.batch,
     );
     let run = &plan.config.run;
-    let device = Selected::new(run.device, run.kernels, run.dense)?;
+    let device = Selected::new(run.device, run.arithmetic())?;
     say(&format!(
-        "{}: {size}x{size} maps, {base} base filters, batch {batch}, f32, {}",
+        "{}: {size}x{size} maps, {base} base filters, batch {batch}, {}, {}",
         match plan.what {
             What::Step => "training step",
             What::Generate => "generator",
         },
+        device.arithmetic().describe(),
         device.describe(),
     ));
     let measured = device.run(Measurement { plan: &plan });
@@ -164,7 +160,7 @@ struct Report<'a> {
     kernels: Option<KernelVersion>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dense: Option<DenseKernels>,
-    precision: &'static str,
+    precision: Precision,
     threads: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     step_s: Option<f64>,
@@ -196,9 +192,9 @@ fn report<'a>(plan: &'a BenchPlan, device: &Selected, all_s: Vec<f64>, flop: u64
         architecture: &plan.config.architecture,
         batch,
         device: device.name(),
-        kernels: (!device.is_cpu()).then_some(plan.config.run.kernels),
+        kernels: (!device.is_cpu()).then_some(device.arithmetic().kernels),
         dense: (!device.is_cpu()).then_some(plan.config.run.dense),
-        precision: "f32",
+        precision: device.precision(),
         threads: rayon::current_num_threads(),
         step_s: step.then_some(median_s),
         train_maps_s: step.then_some(rate),
