@@ -126,7 +126,7 @@ pub fn log_axis(range: &Range<f64>, most: usize) -> LogAxis {
 
 /// Where to mark a logarithmic axis: 1, 2 and 5 times powers of ten, or powers of ten only where
 /// there would be more than `most` of those, or every so many powers.
-fn log_ticks(range: &Range<f64>, most: usize) -> Vec<f64> {
+pub(super) fn log_ticks(range: &Range<f64>, most: usize) -> Vec<f64> {
     let powers = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
     let marks = |digits: &[f64], every: usize| -> Vec<f64> {
         let powers = powers.clone().filter(|p| p.rem_euclid(every as i32) == 0);
