@@ -75,7 +75,7 @@ impl Matrix {
             for k in 0..5 {
                 let bin = k * (n - 1) / 4;
                 let middle = ((2 * bin + 1) * SHOWN / (2 * n)) as i32;
-                let value = label(round(self.bins[bin]));
+                let value = short(self.bins[bin]);
                 let (x, y) = (left + middle, top + middle);
                 let under = top + shown;
                 for mark in [[(x, under), (x, under + 5)], [(left - 5, y), (left, y)]] {
@@ -98,11 +98,11 @@ impl Matrix {
     }
 }
 
-/// To three digits.
-fn round(value: f64) -> f64 {
-    if value == 0.0 || !value.is_finite() {
-        return value;
+/// To three digits, without a power of ten where whole numbers are short enough.
+fn short(value: f64) -> String {
+    if !(1e3..1e6).contains(&value.abs()) {
+        return label(value);
     }
     let unit = 10_f64.powf(value.abs().log10().floor() - 2.0);
-    (value / unit).round() * unit
+    format!("{:.0}", (value / unit).round() * unit)
 }

@@ -12,6 +12,7 @@ mod error;
 mod grid;
 mod histogram;
 pub mod matrix;
+pub mod page;
 pub mod panel;
 mod record;
 mod spectrum;

@@ -192,7 +192,15 @@ impl Bands {
                     .map_err(drawing)?;
             }
         }
-        for curve in &self.curves {
+        // The real maps' line lies over that of the second set, which it mostly covers.
+        let order = |curve: &&Curve| match curve.set {
+            Set::SecondReal => 0,
+            Set::Real => 1,
+            Set::Generated => 2,
+        };
+        let mut ordered: Vec<&Curve> = self.curves.iter().collect();
+        ordered.sort_by_key(order);
+        for curve in ordered {
             let line = self.points(x, &y, |bin| curve.mean[bin]);
             let style = curve.set.colour().stroke_width(2);
             chart

@@ -1,0 +1,13 @@
+//! How good a generator is: generated maps against held-out real ones in every statistic of the
+//! CosmoGAN paper, beside what two sets of real maps show (the noise floor), with calibrated p-values
+//! and a verdict in words. Called by `cosmogan evaluate`; knows files of maps and a function that makes
+//! maps, but nothing of networks.
+
+mod evaluation;
+mod words;
+
+pub use evaluation::{
+    Axis, Bin, ChiSquaredResult, Comparison, CovarianceNumbers, CovarianceResult, Evaluation,
+    Grade, NoveltyResult, PixelResult, Sentence, SetInfo, Spread, StatisticResult, Tests, Verdict,
+};
+pub use words::verdict;
