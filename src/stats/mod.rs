@@ -11,7 +11,10 @@ mod distribution;
 mod error;
 mod kolmogorov;
 mod ks_test;
+mod multiple;
+mod parents;
 mod power_spectrum;
+mod resampling;
 mod selection;
 
 #[cfg(test)]
@@ -22,7 +25,13 @@ pub use distribution::{SortedSample, ks_statistic};
 pub use error::StatsError;
 pub use kolmogorov::{kolmogorov_n_sf, kolmogorov_sf, smirnov_sf};
 pub use ks_test::{Alternative, KsTest, Method, ks_2samp, ks_p_value};
+pub use multiple::{
+    FALSE_DISCOVERY_RATE, ManyTests, PAPER_STYLE_BINS, benjamini_hochberg, paper_style,
+    paper_style_of_values,
+};
+pub use parents::{Design, Parents};
 pub use power_spectrum::{MeanSpectrum, PowerSpectrum, Scratch, log_bins};
+pub use resampling::{FeatureTest, ResampledP, Resampler, Resampling};
 pub use selection::{
     Agreement, KS_SCALE, Reference, SPECTRUM_BINS, SPECTRUM_SCALE, white_noise_like,
 };
