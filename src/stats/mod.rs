@@ -6,17 +6,32 @@
 //! taken in the order of the maps. This module knows nothing of training; the training loop, the
 //! selection of checkpoints and the reports call it.
 
+mod anderson;
 mod distribution;
 mod error;
+mod kolmogorov;
+mod ks_test;
+mod multiple;
+mod parents;
 mod power_spectrum;
+mod resampling;
 mod selection;
 
 #[cfg(test)]
 mod testing;
 
+pub use anderson::{AndersonTest, AndersonVariant, Clipped, anderson_ksamp};
 pub use distribution::{SortedSample, ks_statistic};
 pub use error::StatsError;
+pub use kolmogorov::{kolmogorov_n_sf, kolmogorov_sf, smirnov_sf};
+pub use ks_test::{Alternative, KsTest, Method, ks_2samp, ks_p_value};
+pub use multiple::{
+    FALSE_DISCOVERY_RATE, ManyTests, PAPER_STYLE_BINS, benjamini_hochberg, paper_style,
+    paper_style_of_values,
+};
+pub use parents::{Design, Parents};
 pub use power_spectrum::{MeanSpectrum, PowerSpectrum, Scratch, log_bins};
+pub use resampling::{FeatureTest, ResampledP, Resampler, Resampling};
 pub use selection::{
     Agreement, KS_SCALE, Reference, SPECTRUM_BINS, SPECTRUM_SCALE, white_noise_like,
 };
