@@ -70,11 +70,6 @@ impl Axis {
         position.clamp(self.range.start, self.range.end)
     }
 
-    /// Whether `value` lies on the axis.
-    pub fn holds(&self, value: f64) -> bool {
-        let position = if self.log { value.log10() } else { value };
-        self.range.start <= position && position <= self.range.end
-    }
 
     /// Both ends, as positions.
     pub fn ends(&self) -> (f64, f64) {

@@ -11,6 +11,7 @@ mod distribution;
 mod error;
 mod kolmogorov;
 mod ks_test;
+mod moment_tests;
 mod multiple;
 mod parents;
 mod power_spectrum;
@@ -25,6 +26,7 @@ pub use distribution::{SortedSample, ks_statistic};
 pub use error::StatsError;
 pub use kolmogorov::{kolmogorov_n_sf, kolmogorov_sf, smirnov_sf};
 pub use ks_test::{Alternative, KsTest, Method, ks_2samp, ks_p_value};
+pub use moment_tests::{MomentTests, moment_tests};
 pub use multiple::{
     FALSE_DISCOVERY_RATE, ManyTests, PAPER_STYLE_BINS, benjamini_hochberg, paper_style,
     paper_style_of_values,
