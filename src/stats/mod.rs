@@ -7,6 +7,7 @@
 //! selection of checkpoints and the reports call it.
 
 mod anderson;
+mod comparison;
 mod distribution;
 mod error;
 mod kolmogorov;
@@ -14,6 +15,7 @@ mod ks_test;
 mod moment_tests;
 mod multiple;
 mod parents;
+mod pixel_test;
 mod power_spectrum;
 mod resampling;
 mod selection;
@@ -22,6 +24,7 @@ mod selection;
 mod testing;
 
 pub use anderson::{AndersonTest, AndersonVariant, Clipped, anderson_ksamp};
+pub use comparison::{ComparedFeature, FeatureComparison, Outcome};
 pub use distribution::{SortedSample, ks_statistic};
 pub use error::StatsError;
 pub use kolmogorov::{kolmogorov_n_sf, kolmogorov_sf, smirnov_sf};
@@ -32,6 +35,7 @@ pub use multiple::{
     paper_style_of_values,
 };
 pub use parents::{Design, Parents};
+pub use pixel_test::{PIXEL_BINS, PixelHistograms, PixelTest, pixel_edges};
 pub use power_spectrum::{MeanSpectrum, PowerSpectrum, Scratch, log_bins};
 pub use resampling::{FeatureTest, ResampledP, Resampler, Resampling};
 pub use selection::{
