@@ -3,12 +3,16 @@
 //! Definitions are those of LensTools, to rounding: float64 throughout, square maps, periodic
 //! boundaries, the second index the fast one, `angle_deg` the side of a map in degrees. Every
 //! result is the same for any number of threads: work is cut up by the data alone, and sums are
-//! taken in the order of the maps. This module knows nothing of training; the training loop, the
+//! taken in the order of the maps. [`MapStatistics`] measures all of them of each map; [`Reference`]
+//! compares sets quickly. This module knows nothing of training; the training loop, the
 //! selection of checkpoints and the reports call it.
 
 mod anderson;
 mod comparison;
+mod bispectrum;
+mod derivatives;
 mod distribution;
+mod edges;
 mod error;
 mod kolmogorov;
 mod ks_test;
@@ -16,16 +20,29 @@ mod moment_tests;
 mod multiple;
 mod parents;
 mod pixel_test;
+mod fourier;
+mod map_statistics;
+mod minkowski;
+mod moments;
+mod padded;
+mod pdf;
+mod peaks;
+mod plan;
 mod power_spectrum;
 mod resampling;
 mod selection;
+mod shape_noise;
+mod smoothing;
+mod thresholds;
 
 #[cfg(test)]
 mod testing;
 
 pub use anderson::{AndersonTest, AndersonVariant, Clipped, anderson_ksamp};
 pub use comparison::{ComparedFeature, FeatureComparison, Outcome};
+pub use bispectrum::{Bispectrum, Triangles};
 pub use distribution::{SortedSample, ks_statistic};
+pub use edges::arange;
 pub use error::StatsError;
 pub use kolmogorov::{kolmogorov_n_sf, kolmogorov_sf, smirnov_sf};
 pub use ks_test::{Alternative, KsTest, Method, ks_2samp, ks_p_value};
@@ -36,8 +53,14 @@ pub use multiple::{
 };
 pub use parents::{Design, Parents};
 pub use pixel_test::{PIXEL_BINS, PixelHistograms, PixelTest, pixel_edges};
+pub use map_statistics::{MapStatistics, StatisticsScratch};
+pub use moments::{MOMENT_NAMES, MOMENTS, Moments};
+pub use peaks::{Peak, locate_peaks};
+pub use plan::{Statistic, StatisticsPlan};
 pub use power_spectrum::{MeanSpectrum, PowerSpectrum, Scratch, log_bins};
 pub use resampling::{FeatureTest, ResampledP, Resampler, Resampling};
 pub use selection::{
     Agreement, KS_SCALE, Reference, SPECTRUM_BINS, SPECTRUM_SCALE, white_noise_like,
 };
+pub use shape_noise::ShapeNoise;
+pub use thresholds::{Thresholds, Unit};
