@@ -3,11 +3,18 @@
 //! and a verdict in words. Called by `cosmogan evaluate`; knows files of maps and a function that makes
 //! maps, but nothing of networks.
 
+mod compare;
+mod error;
 mod evaluation;
+mod measure;
+mod sets;
 mod words;
 
+pub use error::EvaluateError;
 pub use evaluation::{
     Axis, Bin, ChiSquaredResult, Comparison, CovarianceNumbers, CovarianceResult, Evaluation,
     Grade, NoveltyResult, PixelResult, Sentence, SetInfo, Spread, StatisticResult, Tests, Verdict,
 };
+pub use measure::{Progress, Settings};
+pub use sets::{CropRules, FillMaps, MapSource};
 pub use words::verdict;

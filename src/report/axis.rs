@@ -70,7 +70,6 @@ impl Axis {
         position.clamp(self.range.start, self.range.end)
     }
 
-
     /// Both ends, as positions.
     pub fn ends(&self) -> (f64, f64) {
         (self.range.start, self.range.end)

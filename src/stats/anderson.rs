@@ -61,7 +61,7 @@ pub fn anderson_ksamp(
     let sizes: Vec<usize> = samples.iter().map(|sample| sample.len()).collect();
     let scale = AndersonScale::new(&sizes)?;
     if pooled[0] == pooled[pooled.len() - 1] {
-        return Err(StatsError::Constant);
+        return Err(StatsError::AllEqual);
     }
     let mut sum = 0.0;
     for sample in &sorted {

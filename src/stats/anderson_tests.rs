@@ -49,7 +49,7 @@ fn faulty_samples_are_refused() {
     let test = |samples: &[&[f64]]| anderson_ksamp(samples, AndersonVariant::Midrank).unwrap_err();
     assert_eq!(test(&[&[1.0, 2.0], &[1.0, f64::NAN]]), StatsError::Nan(1));
     assert_eq!(test(&[&[1.0, 2.0, 3.0, 4.0], &[]]), StatsError::Empty);
-    assert_eq!(test(&[&[1.0; 4], &[1.0; 4]]), StatsError::Constant);
+    assert_eq!(test(&[&[1.0; 4], &[1.0; 4]]), StatsError::AllEqual);
     assert!(matches!(test(&[&[1.0, 2.0]]), StatsError::TooFew { .. }));
     assert!(matches!(
         test(&[&[1.0, 2.0], &[3.0]]),

@@ -117,7 +117,7 @@ fn outcome(
     }
     match resampler.test(first, second) {
         Ok(test) => Ok(Outcome::Tested(test)),
-        Err(StatsError::Constant) => Ok(Outcome::Constant),
+        Err(StatsError::AllEqual) => Ok(Outcome::Constant),
         Err(error) => Err(error),
     }
 }

@@ -100,7 +100,7 @@ pub enum StatsError {
     },
     /// All values of a test are equal, so that there is nothing to test.
     #[error("all values of the samples are equal: there is nothing to test")]
-    Constant,
+    AllEqual,
     /// Two lists that belong together differ in length.
     #[error("{what}: {got} where there should be {expected}")]
     Length {

@@ -8,25 +8,25 @@
 //! selection of checkpoints and the reports call it.
 
 mod anderson;
-mod comparison;
 mod bispectrum;
+mod comparison;
 mod derivatives;
 mod distribution;
 mod edges;
 mod error;
+mod fourier;
 mod kolmogorov;
 mod ks_test;
-mod moment_tests;
-mod multiple;
-mod parents;
-mod pixel_test;
-mod fourier;
 mod map_statistics;
 mod minkowski;
+mod moment_tests;
 mod moments;
+mod multiple;
 mod padded;
+mod parents;
 mod pdf;
 mod peaks;
+mod pixel_test;
 mod plan;
 mod power_spectrum;
 mod resampling;
@@ -39,23 +39,23 @@ mod thresholds;
 mod testing;
 
 pub use anderson::{AndersonTest, AndersonVariant, Clipped, anderson_ksamp};
-pub use comparison::{ComparedFeature, FeatureComparison, Outcome};
 pub use bispectrum::{Bispectrum, Triangles};
+pub use comparison::{ComparedFeature, FeatureComparison, Outcome};
 pub use distribution::{SortedSample, ks_statistic};
 pub use edges::arange;
 pub use error::StatsError;
 pub use kolmogorov::{kolmogorov_n_sf, kolmogorov_sf, smirnov_sf};
 pub use ks_test::{Alternative, KsTest, Method, ks_2samp, ks_p_value};
+pub use map_statistics::{MapStatistics, StatisticsScratch};
 pub use moment_tests::{MomentTests, moment_tests};
+pub use moments::{MOMENT_NAMES, MOMENTS, Moments};
 pub use multiple::{
     FALSE_DISCOVERY_RATE, ManyTests, PAPER_STYLE_BINS, benjamini_hochberg, paper_style,
     paper_style_of_values,
 };
 pub use parents::{Design, Parents};
-pub use pixel_test::{PIXEL_BINS, PixelHistograms, PixelTest, pixel_edges};
-pub use map_statistics::{MapStatistics, StatisticsScratch};
-pub use moments::{MOMENT_NAMES, MOMENTS, Moments};
 pub use peaks::{Peak, locate_peaks};
+pub use pixel_test::{PIXEL_BINS, PixelHistograms, PixelTest, pixel_edges};
 pub use plan::{Statistic, StatisticsPlan};
 pub use power_spectrum::{MeanSpectrum, PowerSpectrum, Scratch, log_bins};
 pub use resampling::{FeatureTest, ResampledP, Resampler, Resampling};

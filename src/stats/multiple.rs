@@ -102,7 +102,7 @@ pub fn paper_style_of_values(x: &[f64], y: &[f64]) -> Result<f64, StatsError> {
         values().fold(f64::NEG_INFINITY, f64::max),
     );
     if low == high {
-        return Err(StatsError::Constant);
+        return Err(StatsError::AllEqual);
     }
     let density = |sample: &[f64]| {
         let mut counts = vec![0.0; PAPER_STYLE_BINS];
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(paper_style_of_values(&[], &[1.0]), Err(StatsError::Empty));
         assert_eq!(
             paper_style_of_values(&[1.0], &[1.0]),
-            Err(StatsError::Constant)
+            Err(StatsError::AllEqual)
         );
         let infinite = paper_style_of_values(&[1.0, f64::INFINITY], &[1.0]);
         assert_eq!(infinite, Err(StatsError::Nan(1)));

@@ -150,12 +150,12 @@ impl Design {
     }
 
     /// 1 for each parent of the first sample, 0 for the second's.
-    pub(super) fn observed(&self) -> Vec<bool> {
+    pub fn observed(&self) -> Vec<bool> {
         (0..self.parents).map(|p| p < self.first_parents).collect()
     }
 
     /// Relabelling `repeat` of `seed`: true for each parent that is dealt to the first sample.
-    pub(super) fn relabelled(&self, seed: u64, repeat: usize) -> Vec<bool> {
+    pub fn relabelled(&self, seed: u64, repeat: usize) -> Vec<bool> {
         let mut random = Philox::new(seed, Stream::Bootstrap, 2 * repeat as u64).sequential();
         let mut labels = self.observed();
         for stratum in &self.strata {

@@ -174,7 +174,7 @@ impl PixelTest {
         let cumulative = cumulative(first, second);
         let pooled = cumulative.sum_axis(ndarray::Axis(0));
         if pooled.iter().all(|&c| c == 0 || c == n + m) {
-            return Err(StatsError::Constant);
+            return Err(StatsError::AllEqual);
         }
         let observed = differences(&[design.observed()], &cumulative, &pooled.to_vec());
         let permutations = options.permutations;
@@ -349,7 +349,7 @@ mod tests {
         let good = [1.0, 2.0, 3.0, 4.0];
         assert_eq!(test(&good, &[1.0, f32::NAN, 0.0, 0.0]), StatsError::Nan(1));
         assert!(matches!(test(&good, &good[..3]), StatsError::Length { .. }));
-        assert_eq!(test(&[1.0; 4], &[1.0; 4]), StatsError::Constant);
+        assert_eq!(test(&[1.0; 4], &[1.0; 4]), StatsError::AllEqual);
         assert_eq!(test(&good, &[]), StatsError::Empty);
         let infinite = test(&good, &[1.0, 2.0, 3.0, f32::INFINITY]);
         assert!(matches!(

@@ -224,7 +224,7 @@ impl Resampler {
             .map(|rank| rank as u32)
             .collect();
         if ends.is_empty() {
-            return Err(StatsError::Constant);
+            return Err(StatsError::AllEqual);
         }
         ends.push(order.len() as u32);
         Ok(Ranked { order, ends })

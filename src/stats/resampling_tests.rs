@@ -319,7 +319,7 @@ fn faulty_features_are_refused() {
     assert_eq!(nan, StatsError::Nan(5));
     assert_eq!(
         resampler.test(&[2.0; 4], &[2.0; 4]).unwrap_err(),
-        StatsError::Constant
+        StatsError::AllEqual
     );
     let short = resampler.test(&good, &good[..3]).unwrap_err();
     assert!(matches!(

@@ -49,6 +49,8 @@ pub fn golden_cases() -> Option<Vec<GoldenCase>> {
         record: record.clone(),
     };
     Some(cases.iter().map(case).collect())
+}
+
 /// A file of LensTools' numbers: in the folder that `COSMOGAN_GOLDEN_STATS` names, else in
 /// `golden/stats` of the shared folder.
 pub fn golden_stats(name: &str) -> Option<PathBuf> {
