@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod device;
 mod emulate;
+mod evaluate;
 mod generate;
 mod info;
 mod options;
@@ -36,6 +37,7 @@ Examples:
   cosmogan train --preset paper-256 --data maps/   the paper's network on your maps
   cosmogan train --resume runs/demo --steps 5000   go on where a run stopped
   cosmogan generate --checkpoint runs/demo --count 1000 --out maps.npy
+  cosmogan evaluate --checkpoint runs/demo --real held-out/ --out report
   cosmogan synthesize --count 100 --out maps.npy   random maps of a cosmology
   cosmogan info --preset paper-256                 layers, parameters, cost of a step
 
@@ -45,6 +47,7 @@ Examples:
 enum Command {
     Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
+    Evaluate(Box<evaluate::EvaluateArgs>),
     Synthesize(synthesize::SynthesizeArgs),
     Info(info::InfoArgs),
     Bench(bench::BenchArgs),
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Some(Command::Train(arguments)) => train::run(&arguments),
         Some(Command::Generate(arguments)) => generate::run(&arguments),
+        Some(Command::Evaluate(arguments)) => evaluate::run(&arguments),
         Some(Command::Synthesize(arguments)) => synthesize::run(&arguments),
         Some(Command::Info(arguments)) => info::run(&arguments),
         Some(Command::Bench(arguments)) => bench::run(&arguments),

@@ -59,6 +59,15 @@ pub fn all_statistics(estimators: &Estimators) -> Vec<Which<'_>> {
     let multipole = |statistic, name, title| common(statistic, name, title, Axis::Multipole, "");
     let all = vec![
         multipole(PowerSpectrum, "power_spectrum", "P(\u{2113})"),
+        Which {
+            estimator: &estimators.log,
+            rows: |measured| &measured.log,
+            ..multipole(
+                PowerSpectrum,
+                "power_spectrum_wide",
+                "P(\u{2113}) in wide bins",
+            )
+        },
         threshold(MinkowskiV0, "minkowski_v0", "V\u{2080}"),
         threshold(MinkowskiV1, "minkowski_v1", "V\u{2081}"),
         threshold(MinkowskiV2, "minkowski_v2", "V\u{2082}"),
@@ -406,9 +415,4 @@ fn pixel_test(pair: &Pair<'_>, widths: &[f64]) -> (f64, f64) {
         })
         .count();
     (observed, (1 + larger) as f64 / (1 + repeats) as f64)
-}
-
-/// Tells that nothing more is to be tested.
-pub fn tested(progress: &Progress<'_>, done: usize, of: usize) -> Result<(), EvaluateError> {
-    progress("testing", done, of)
 }

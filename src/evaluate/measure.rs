@@ -35,7 +35,6 @@ pub type Progress<'a> = dyn Fn(&'static str, usize, usize) -> Result<(), Evaluat
 /// Estimators of everything, in the common unit and in each map's own.
 pub struct Estimators {
     pub side: usize,
-    pub sigma: f64,
     /// Power spectrum, thresholds in the common unit, moments, bispectra.
     pub common: MapStatistics,
     /// Minkowski functionals, peaks and pixel distribution at thresholds in each map's sigma.
@@ -151,7 +150,6 @@ impl Estimators {
             .transpose()?;
         Ok(Self {
             side,
-            sigma,
             common: MapStatistics::new(StatisticsPlan {
                 power_spectrum: Some(l_edges),
                 moments: true,

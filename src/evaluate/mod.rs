@@ -6,7 +6,10 @@
 mod compare;
 mod error;
 mod evaluation;
+mod figures;
 mod measure;
+mod pages;
+mod run;
 mod sets;
 mod words;
 
@@ -16,5 +19,6 @@ pub use evaluation::{
     Grade, NoveltyResult, PixelResult, Sentence, SetInfo, Spread, StatisticResult, Tests, Verdict,
 };
 pub use measure::{Progress, Settings};
-pub use sets::{CropRules, FillMaps, MapSource};
+pub use run::{Outcome, Request, evaluate};
+pub use sets::{CropRules, FillMaps, MapSource, all, halves, open, origin};
 pub use words::verdict;

@@ -27,12 +27,18 @@ pub struct MapSource<'a> {
 pub type FillMaps<'a> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), EvaluateError> + 'a;
 
 impl<'a> MapSource<'a> {
-    /// `maps` generated maps, made by `fill` in pieces, each a unit of its own.
-    pub fn generated(origin: String, side: usize, maps: usize, fill: Box<FillMaps<'a>>) -> Self {
+    /// Maps that `fill` makes in pieces, each of the independent unit that `units` names.
+    pub fn new(
+        set: &'static str,
+        origin: String,
+        side: usize,
+        units: Vec<u64>,
+        fill: Box<FillMaps<'a>>,
+    ) -> Self {
         Self {
-            set: "generated",
+            set,
             origin,
-            units: (0..maps as u64).collect(),
+            units,
             units_known: true,
             side,
             fill,

@@ -18,9 +18,11 @@ pub const LARGE_RATIO: f64 = 1.25;
 /// The least pixel D that is called large, where it is significant.
 pub const LARGE_D: f64 = 0.03;
 
+const SPECTRUM: &str = "the power spectrum";
+
 /// Statistics that are spoken of together.
 const FAMILIES: [(&str, &[&str]); 5] = [
-    ("the power spectrum", &["power_spectrum"]),
+    (SPECTRUM, &["power_spectrum"]),
     (
         "the Minkowski functionals",
         &["minkowski_v0", "minkowski_v1", "minkowski_v2"],
@@ -44,24 +46,34 @@ enum Aspect {
 pub fn verdict(evaluation: &Evaluation) -> Verdict {
     let mut sentences = Vec::new();
     for (name, members) in FAMILIES {
-        let members: Vec<&StatisticResult> = members
-            .iter()
-            .filter_map(|member| evaluation.statistic(member))
-            .filter(|result| result.tested() > 0)
-            .collect();
-        if members.is_empty() {
+        let find = |names: &[&str]| -> Vec<&StatisticResult> {
+            let found = names.iter().filter_map(|name| evaluation.statistic(name));
+            found.filter(|result| result.tested() > 0).collect()
+        };
+        let found = find(members);
+        if found.is_empty() {
             continue;
         }
-        let (mean, scatter) = if name == "the power spectrum" {
-            (
-                "the mean power spectrum".to_owned(),
-                "the power spectrum's covariance (its scatter from map to map)".to_owned(),
-            )
-        } else {
-            (name.to_owned(), format!("the scatter of {}", &name[4..]))
-        };
-        sentences.push(sentence(evaluation, mean, &members, Aspect::Mean));
-        sentences.push(sentence(evaluation, scatter, &members, Aspect::Scatter));
+        if name == SPECTRUM {
+            let mean = "the mean power spectrum".to_owned();
+            sentences.push(sentence(evaluation, mean, &found, Aspect::Mean));
+            // Wide bins see what single modes do not: that all of them rise and fall together.
+            let wide = find(&["power_spectrum_wide"]);
+            let members = if wide.is_empty() { found } else { wide };
+            let scatter =
+                "the power spectrum's covariance (its scatter from map to map)".to_owned();
+            sentences.push(sentence(evaluation, scatter, &members, Aspect::Scatter));
+            continue;
+        }
+        let mean = sentence(evaluation, name.to_owned(), &found, Aspect::Mean);
+        let fails = mean.grade == Grade::Fails;
+        sentences.push(mean);
+        let scatter = format!("the scatter of {}", &name[4..]);
+        let scatter = sentence(evaluation, scatter, &found, Aspect::Scatter);
+        // Where means are wrong, scatter is, too: that is no news.
+        if !fails && matches!(scatter.grade, Grade::Slight | Grade::Fails) {
+            sentences.push(scatter);
+        }
     }
     sentences.insert(0, pixels(evaluation));
     if let Some(sentence) = novelty(evaluation) {
@@ -291,7 +303,7 @@ fn size(effect: f64, aspect: Aspect) -> f64 {
 /// A size in words.
 fn amount(size: f64, aspect: Aspect, up_to: &str) -> String {
     match aspect {
-        Aspect::Mean => format!("means {up_to}{size:.2} standard deviations of a single map apart"),
+        Aspect::Mean => format!("means {up_to}{size:.2} \u{3c3} apart"),
         Aspect::Scatter => format!("variances {up_to}a factor of {:.2} apart", size.exp()),
     }
 }
@@ -301,45 +313,62 @@ fn places(found: &[Found], aspect: Aspect) -> String {
     let mut phrases = Vec::new();
     let mut rest = found;
     while let Some(first) = rest.first() {
-        let same = |one: &Found| one.result.name == first.result.name;
-        let count = rest.iter().take_while(|one| same(one)).count();
+        let result = first.result;
+        let count = rest
+            .iter()
+            .take_while(|one| one.result.name == result.name)
+            .count();
         let (group, behind) = rest.split_at(count);
         rest = behind;
-        let name = if first.result.name == "power_spectrum" {
-            String::new()
-        } else {
-            format!("{} ", first.result.title)
-        };
-        let up = |one: &&Found| match aspect {
+        let up = |one: &Found| match aspect {
             Aspect::Mean => one.effect > 0.0,
             Aspect::Scatter => one.effect > 1.0,
         };
-        let mut parts = Vec::new();
-        for (direction, rising) in [("too large", true), ("too small", false)] {
-            let group: Vec<&Found> = group.iter().filter(|one| up(one) == rising).collect();
-            if group.is_empty() {
-                continue;
-            }
+        let part = |words: &str, wanted: &dyn Fn(&Found) -> bool| -> Option<String> {
+            let group: Vec<&Found> = group.iter().filter(|one| wanted(one)).collect();
             let bins: Vec<usize> = group.iter().map(|one| one.bin).collect();
-            let extreme = group
-                .iter()
-                .map(|one| size(one.effect, aspect))
-                .fold(0.0, f64::max);
-            let extreme = match (aspect, rising) {
-                (Aspect::Mean, _) => format!("by up to {extreme:.2} \u{3c3}"),
-                (Aspect::Scatter, true) => {
-                    format!("variance up to {:.2} times the real", extreme.exp())
-                }
-                (Aspect::Scatter, false) => {
-                    format!("variance down to {:.2} of the real", (-extreme).exp())
-                }
-            };
-            let place = ranges(first.result, &bins);
-            parts.push(format!("{direction} {place} ({extreme})"));
-        }
+            let furthest = group.into_iter().map(|one| one.effect);
+            let furthest = furthest.max_by(|a, b| size(*a, aspect).total_cmp(&size(*b, aspect)))?;
+            Some(format!(
+                "{words} {} ({})",
+                ranges(result, &bins),
+                extent(furthest, aspect)
+            ))
+        };
+        let peaks = result.name.starts_with("peak_count") && aspect == Aspect::Mean;
+        // The functionals of a field that is too narrow are too large here and too small there.
+        let together = aspect == Aspect::Mean && result.axis != Axis::Multipole && !peaks;
+        let both = group.iter().any(up) && !group.iter().all(up);
+        let (high, low) = match (peaks, aspect) {
+            (true, _) => ("too many", "too few"),
+            (_, Aspect::Mean) => ("too large", "too small"),
+            (_, Aspect::Scatter) => ("too large", "too small"),
+        };
+        let parts: Vec<String> = if both && together {
+            part("wrong", &|_| true).into_iter().collect()
+        } else {
+            let high = part(high, &|one| up(one));
+            let low = part(low, &|one| !up(one));
+            high.into_iter().chain(low).collect()
+        };
+        let name = match result.name.as_str() {
+            "power_spectrum" | "power_spectrum_wide" | "peak_count" | "moments" => String::new(),
+            _ => format!("{} ", result.title),
+        };
         phrases.push(format!("{name}{}", parts.join(" and ")));
     }
     phrases.join("; ")
+}
+
+/// An effect in words.
+fn extent(effect: f64, aspect: Aspect) -> String {
+    match aspect {
+        Aspect::Mean if effect.abs() >= 10.0 => "more than 10 \u{3c3}".to_owned(),
+        Aspect::Mean => format!("up to {:.2} \u{3c3}", effect.abs()),
+        Aspect::Scatter if effect > 10.0 => "variance more than 10 times the real".to_owned(),
+        Aspect::Scatter if effect > 1.0 => format!("variance up to {effect:.2} times the real"),
+        Aspect::Scatter => format!("variance down to {effect:.2} of the real"),
+    }
 }
 
 /// `bins` in words, as ranges of the axis.

@@ -156,7 +156,7 @@ fn gaussian_fields_of_the_same_spectrum_agree_in_its_mean_and_fail_elsewhere() {
     );
     let peaks = about(&verdict, "the peak counts");
     assert!(
-        peaks.text.contains("too small at \u{3bd} > 1.2"),
+        peaks.text.contains("too few at \u{3bd} > 1.2"),
         "{}",
         peaks.text
     );
