@@ -7,12 +7,16 @@
 //! selection of checkpoints and the reports call it.
 
 mod anderson;
+mod chi_squared;
 mod comparison;
+mod covariance;
 mod distribution;
 mod error;
 mod kolmogorov;
 mod ks_test;
 mod multiple;
+mod neighbours;
+mod novelty;
 mod parents;
 mod pixel_test;
 mod power_spectrum;
@@ -23,7 +27,9 @@ mod selection;
 mod testing;
 
 pub use anderson::{AndersonTest, AndersonVariant, Clipped, anderson_ksamp};
+pub use chi_squared::{ChiSquared, DataVector, LARGEST_CONDITION, Refusal, chi_squared};
 pub use comparison::{ComparedFeature, FeatureComparison, Outcome};
+pub use covariance::{CovarianceComparison, correlation, covariance, feature_means, parent_means};
 pub use distribution::{SortedSample, ks_statistic};
 pub use error::StatsError;
 pub use kolmogorov::{kolmogorov_n_sf, kolmogorov_sf, smirnov_sf};
@@ -32,6 +38,10 @@ pub use multiple::{
     FALSE_DISCOVERY_RATE, ManyTests, PAPER_STYLE_BINS, benjamini_hochberg, paper_style,
     paper_style_of_values,
 };
+pub use neighbours::{
+    NearestMaps, Neighbour, Pair, closest_features, closest_maps, log_features, nearest_features,
+};
+pub use novelty::{Diversity, Novelty, Repeats, Spread};
 pub use parents::{Design, Parents};
 pub use pixel_test::{PIXEL_BINS, PixelHistograms, PixelTest, pixel_edges};
 pub use power_spectrum::{MeanSpectrum, PowerSpectrum, Scratch, log_bins};
