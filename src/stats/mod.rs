@@ -9,7 +9,9 @@
 
 mod anderson;
 mod bispectrum;
+mod chi_squared;
 mod comparison;
+mod covariance;
 mod derivatives;
 mod distribution;
 mod edges;
@@ -22,6 +24,8 @@ mod minkowski;
 mod moment_tests;
 mod moments;
 mod multiple;
+mod neighbours;
+mod novelty;
 mod padded;
 mod parents;
 mod pdf;
@@ -40,7 +44,9 @@ mod testing;
 
 pub use anderson::{AndersonTest, AndersonVariant, Clipped, anderson_ksamp};
 pub use bispectrum::{Bispectrum, Triangles};
+pub use chi_squared::{ChiSquared, DataVector, LARGEST_CONDITION, Refusal, chi_squared};
 pub use comparison::{ComparedFeature, FeatureComparison, Outcome};
+pub use covariance::{CovarianceComparison, correlation, covariance, feature_means, parent_means};
 pub use distribution::{SortedSample, ks_statistic};
 pub use edges::arange;
 pub use error::StatsError;
@@ -53,6 +59,10 @@ pub use multiple::{
     FALSE_DISCOVERY_RATE, ManyTests, PAPER_STYLE_BINS, benjamini_hochberg, paper_style,
     paper_style_of_values,
 };
+pub use neighbours::{
+    NearestMaps, Neighbour, Pair, closest_features, closest_maps, log_features, nearest_features,
+};
+pub use novelty::{Diversity, Novelty, Repeats, Spread};
 pub use parents::{Design, Parents};
 pub use peaks::{Peak, locate_peaks};
 pub use pixel_test::{PIXEL_BINS, PixelHistograms, PixelTest, pixel_edges};
