@@ -45,6 +45,9 @@ pub struct EvaluateArgs {
     /// A generator to make them with instead: checkpoint file, or a run directory
     #[arg(long, value_name = "FILE|DIR")]
     checkpoint: Option<PathBuf>,
+    /// Maps that the generator was trained on: says whether it remembers them
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    train: Vec<PathBuf>,
     /// Side of a whole real map in degrees, where neither files nor the checkpoint tell it
     #[arg(long, value_name = "DEGREES", allow_negative_numbers = true)]
     angle: Option<f64>,
@@ -270,7 +273,22 @@ fn evaluate_sets(
         }
         Ok(())
     };
+    let side = real.side;
+    let training = if arguments.train.is_empty() {
+        None
+    } else {
+        let maps = open("training", &arguments.train)?;
+        let rules = arguments.rules(side);
+        Some(all(
+            "training",
+            &maps,
+            &arguments.train,
+            &rules,
+            usize::MAX,
+        )?)
+    };
     let request = Request {
+        training,
         real,
         second_real,
         generated,

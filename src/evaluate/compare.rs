@@ -3,7 +3,7 @@
 
 use super::error::EvaluateError;
 use super::evaluation::{Axis, Bin, Comparison, PixelResult, Spread, StatisticResult, Tests};
-use super::measure::{Estimators, Measured, Progress};
+use super::measure::{Estimators, Measured};
 use crate::stats::{
     Design, MapStatistics, Parents, Resampler, Resampling, Statistic, StatsError,
     benjamini_hochberg, moment_tests,
@@ -140,6 +140,14 @@ impl<'a> Pair<'a> {
             permutations,
             seed,
         })
+    }
+
+    /// The parents of both sets.
+    pub fn parents(&self) -> [Parents; 2] {
+        [
+            parents(self.first, self.second),
+            parents(self.second, self.first),
+        ]
     }
 
     /// Independent units of both sets.

@@ -124,14 +124,16 @@ pub struct CovarianceResult {
 /// Two covariance matrices in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CovarianceNumbers {
-    /// Largest difference between elements of the correlation matrices.
-    pub largest_correlation_difference: f64,
-    /// Root of the mean square of these differences, off the diagonal.
-    pub rms_correlation_difference: f64,
     /// Geometric mean of the variances' ratios.
     pub variance_ratio: f64,
-    /// Largest eigenvalue of the covariance of ln P, over that of the real maps.
+    /// Largest eigenvalue of the covariance over that of the real maps, in units of their scatter.
     pub largest_eigenvalue_ratio: f64,
+    /// The same of the correlation matrices.
+    pub correlation_eigenvalue_ratio: f64,
+    /// Largest difference between elements of the correlation matrices.
+    pub largest_correlation_difference: f64,
+    /// Mean difference, off the diagonal.
+    pub mean_correlation_difference: f64,
 }
 
 /// The chi-squared distance of means.
@@ -150,24 +152,37 @@ pub struct ChiSquaredResult {
     pub second_real: f64,
 }
 
-/// Whether the generator invents or remembers.
+/// Whether the generator invents or remembers. Distances between maps are root mean squares of the
+/// differences of their pixels, in the real maps' sigma, modulo the 8 rotations and flips.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NoveltyResult {
     pub training_source: String,
+    /// Training maps (crops that do not overlap) that were looked through.
     pub training_maps: usize,
-    /// Generated maps whose nearest training map was looked for, modulo the 8 symmetries.
+    /// Generated maps whose nearest training map was looked for.
     pub searched: usize,
-    /// Smallest and median distance per pixel to the nearest training map, in the real maps' sigma.
+    /// Real maps that were not trained on, for which the same was done.
+    pub held_out_searched: usize,
+    /// Distance to the nearest training map: smallest and median of generated maps.
     pub nearest_smallest: f64,
     pub nearest_median: f64,
-    /// The same for as many real maps that were not trained on.
+    /// The same of real maps.
     pub real_nearest_smallest: f64,
     pub real_nearest_median: f64,
-    /// Pairs of near duplicates among the generated maps, and the maps that were searched.
-    pub duplicates: usize,
+    /// Generated maps nearer to a training map than any of the real ones, and how many of a perfect
+    /// generator are on average.
+    pub nearer_than_real: usize,
+    pub expected_nearer: f64,
+    /// Median distance (L2 in ln P, log bins) to the training map of most similar spectrum.
+    pub spectrum_nearest_median: f64,
+    pub real_spectrum_nearest_median: f64,
+    /// Maps of each set among which pairs were looked for.
     pub duplicates_searched: usize,
-    /// Distance below which two maps count as the same, per pixel in the real maps' sigma.
-    pub duplicate_distance: f64,
+    /// Distance of the closest pair of generated maps, and of real ones.
+    pub closest_pair: f64,
+    pub real_closest_pair: f64,
+    /// Pairs of generated maps that are closer than any pair of real ones; a few are no surprise.
+    pub duplicates: usize,
     /// Standard deviation of a pixel over generated maps, over that of real maps (mean over pixels).
     pub pixel_diversity: f64,
     /// The same of ln P(l), mean over bins.

@@ -2,6 +2,7 @@
 //! Minkowski functionals, peaks, nearest neighbours, interpolations.
 
 use super::compare::{Which, spreads};
+use super::distances::correlations;
 use super::error::EvaluateError;
 use super::evaluation::{Axis, Evaluation, StatisticResult};
 use super::measure::{Estimators, Measured};
@@ -378,12 +379,15 @@ impl Material<'_> {
         let open: Vec<usize> = (0..result.bins.len())
             .filter(|&bin| !result.bins[bin].empty)
             .collect();
-        let matrices = self.sets().map(|(_, measured)| {
-            let rows = which
-                .estimator
-                .array((which.rows)(measured), which.statistic);
-            correlation(&rows, result.bins.len(), &open)
-        });
+        let matrix_of = |measured| -> Result<Vec<f64>, EvaluateError> {
+            let found = correlations(which, result, measured).map_err(EvaluateError::Compare)?;
+            Ok(found.into_iter().collect())
+        };
+        let matrices = [
+            matrix_of(self.real)?,
+            matrix_of(self.second_real)?,
+            matrix_of(self.generated)?,
+        ];
         let difference: Vec<f64> = matrices[2]
             .iter()
             .zip(&matrices[0])
@@ -430,26 +434,6 @@ impl Material<'_> {
             wide: false,
         }))
     }
-}
-
-/// Correlation matrix `[open, open]` of the columns `open` of rows `[maps, bins]`.
-pub fn correlation(rows: &[f64], bins: usize, open: &[usize]) -> Vec<f64> {
-    let all = spreads(rows, bins);
-    let n = open.len();
-    let mut sums = vec![0.0; n * n];
-    let mut scaled = vec![0.0; n];
-    let maps = (rows.len() / bins).max(1) as f64;
-    for row in rows.chunks_exact(bins) {
-        for (value, &bin) in scaled.iter_mut().zip(open) {
-            *value = (row[bin] - all[bin].mean) / all[bin].deviation;
-        }
-        for (a, sums) in scaled.iter().zip(sums.chunks_exact_mut(n)) {
-            sums.iter_mut()
-                .zip(&scaled)
-                .for_each(|(sum, b)| *sum += a * b / maps);
-        }
-    }
-    sums
 }
 
 /// Three bins, spread over those that are tested.

@@ -4,10 +4,12 @@
 //! maps, but nothing of networks.
 
 mod compare;
+mod distances;
 mod error;
 mod evaluation;
 mod figures;
 mod measure;
+mod novelty;
 mod pages;
 mod run;
 mod sets;

@@ -179,8 +179,11 @@ fn numbers(evaluation: &Evaluation) -> Vec<Block> {
             ("correlation: largest difference", |n| {
                 n.largest_correlation_difference
             }),
-            ("correlation: rms difference", |n| {
-                n.rms_correlation_difference
+            ("correlation: mean difference", |n| {
+                n.mean_correlation_difference
+            }),
+            ("correlation: largest eigenvalue, ratio", |n| {
+                n.correlation_eigenvalue_ratio
             }),
         ] {
             row(name, format!("{:.3}", of(a)), format!("{:.3}", of(b)));
@@ -214,15 +217,23 @@ fn numbers(evaluation: &Evaluation) -> Vec<Block> {
                 novelty.real_nearest_median, novelty.real_nearest_smallest
             ),
         );
-        let duplicates = format!(
-            "{} in {} maps",
-            novelty.duplicates, novelty.duplicates_searched
+        let name = "nearer to a training map than any real one (expected)";
+        let nearer = format!(
+            "{} of {} ({:.1})",
+            novelty.nearer_than_real, novelty.searched, novelty.expected_nearer
         );
+        row(name, nearer, String::new());
         row(
-            "near duplicates among generated maps",
-            duplicates,
-            String::new(),
+            "nearest training spectrum, median distance in ln P",
+            format!("{:.3}", novelty.spectrum_nearest_median),
+            format!("{:.3}", novelty.real_spectrum_nearest_median),
         );
+        let name = format!(
+            "closest pair among {} maps, \u{3c3} a pixel",
+            novelty.duplicates_searched
+        );
+        let closest = format!("{:.3}", novelty.closest_pair);
+        row(&name, closest, format!("{:.3}", novelty.real_closest_pair));
         row(
             "diversity of pixels, of spectra",
             format!(
@@ -233,7 +244,7 @@ fn numbers(evaluation: &Evaluation) -> Vec<Block> {
         );
     }
     vec![Block::Table(Table {
-        head: words(&["", "generated", "second real set"]),
+        head: words(&["", "generated", "real against real"]),
         rows,
     })]
 }

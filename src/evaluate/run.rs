@@ -8,12 +8,12 @@ use ndarray::{Array1, Array2};
 use ndarray_npy::NpzWriter;
 
 use super::compare::{Pair, Which, all_statistics, pixel_result, statistic_result};
+use super::distances::{chi_squared_result, covariances};
 use super::error::EvaluateError;
-use super::evaluation::{
-    CovarianceNumbers, CovarianceResult, Evaluation, SetInfo, StatisticResult, Verdict,
-};
-use super::figures::{Figure, Material, correlation};
+use super::evaluation::{Evaluation, SetInfo, Verdict};
+use super::figures::{Figure, Material};
 use super::measure::{Estimators, Measured, Progress, Settings, common_unit};
+use super::novelty::{maps_needed, novelty};
 use super::pages;
 use super::sets::MapSource;
 use super::words;
@@ -21,8 +21,8 @@ use crate::files::write_atomic;
 use crate::report::PictureStyle;
 use crate::report::strip::Strip;
 
-/// Maps of each set that are kept for pictures.
-const EXAMPLES: usize = 16;
+/// Maps of each set that are kept for pictures, where no training maps are looked through.
+const EXAMPLES: usize = 64;
 
 /// What is to be evaluated.
 pub struct Request<'a> {
@@ -30,6 +30,8 @@ pub struct Request<'a> {
     /// Real maps of other parents.
     pub second_real: MapSource<'a>,
     pub generated: MapSource<'a>,
+    /// Maps that the generator was trained on.
+    pub training: Option<MapSource<'a>>,
     pub settings: Settings,
     /// Random permutations behind each p-value.
     pub permutations: usize,
@@ -69,9 +71,13 @@ pub fn evaluate(
     let (sigma, mean) = common_unit(&mut request.real, settings, progress)?;
     let side = request.real.side;
     let estimators = Estimators::new(side, sigma, settings).map_err(EvaluateError::Compare)?;
+    let examples = match request.training {
+        Some(_) => maps_needed(side),
+        None => EXAMPLES,
+    };
     let (n, m) = (request.real.len(), request.second_real.len());
     let measure =
-        |source: &mut MapSource<'_>, noise| estimators.measure(source, noise, EXAMPLES, progress);
+        |source: &mut MapSource<'_>, noise| estimators.measure(source, noise, examples, progress);
     let real = measure(&mut request.real, 0)?;
     let second_real = measure(&mut request.second_real, n)?;
     let generated = measure(&mut request.generated, n + m)?;
@@ -106,11 +112,25 @@ pub fn evaluate(
         permutations,
         least_p: against.least_p(),
         pixels: pixel_result(&estimators, &against, &floor)?,
-        covariance: covariance(&which, &statistics, [&real, &second_real, &generated]),
-        chi_squared: None,
+        covariance: None,
+        chi_squared: Some(chi_squared_result(&estimators, &against, &floor)?),
         novelty: None,
         statistics,
     };
+    let spectrum = which.iter().zip(&evaluation.statistics);
+    if let Some((which, result)) = spectrum
+        .into_iter()
+        .find(|(w, _)| w.name == "power_spectrum")
+    {
+        let sets = [&real, &second_real, &generated];
+        evaluation.covariance = covariances(which, result, sets)?;
+    }
+    let mut neighbours = None;
+    if let Some(training) = &mut request.training {
+        let (result, strip) = novelty(&estimators, training, &real, &generated, sigma, progress)?;
+        evaluation.novelty = Some(result);
+        neighbours = Some(strip);
+    }
     evaluation.verdict = words::verdict(&evaluation);
     let material = Material {
         evaluation: &evaluation,
@@ -120,7 +140,7 @@ pub fn evaluate(
         second_real: &second_real,
         generated: &generated,
         style: request.style,
-        neighbours: None,
+        neighbours,
         interpolation: request.interpolation,
     };
     let figures = material.figures()?;
@@ -137,78 +157,6 @@ pub fn evaluate(
         figures,
         arrays,
     })
-}
-
-/// Covariances of the power spectrum in numbers.
-fn covariance(
-    which: &[Which<'_>],
-    statistics: &[StatisticResult],
-    sets: [&Measured; 3],
-) -> Option<CovarianceResult> {
-    let which = which.iter().find(|which| which.name == "power_spectrum")?;
-    let result = statistics
-        .iter()
-        .find(|result| result.name == "power_spectrum")?;
-    let bins = result.bins.len();
-    let open: Vec<usize> = (0..bins).filter(|&bin| !result.bins[bin].empty).collect();
-    if open.len() < 2 {
-        return None;
-    }
-    let matrices = sets.map(|set| {
-        let mut rows = which.estimator.array((which.rows)(set), which.statistic);
-        let correlations = correlation(&rows, bins, &open);
-        // Of ln P, so that no bin outweighs the others.
-        rows.iter_mut().for_each(|power| *power = power.ln());
-        let deviations: Vec<f64> = super::compare::spreads(&rows, bins)
-            .iter()
-            .map(|spread| spread.deviation)
-            .collect();
-        let deviations: Vec<f64> = open.iter().map(|&bin| deviations[bin]).collect();
-        let logs = correlation(&rows, bins, &open);
-        (correlations, deviations, logs)
-    });
-    let n = open.len();
-    let largest = |(_, deviations, logs): &(Vec<f64>, Vec<f64>, Vec<f64>)| {
-        largest_eigenvalue(n, |i, j| logs[i * n + j] * deviations[i] * deviations[j])
-    };
-    let compare = |set: usize| {
-        let (real, other) = (&matrices[0], &matrices[set]);
-        let differences = real.0.iter().zip(&other.0).map(|(a, b)| (a - b).abs());
-        let squares: f64 = differences.clone().map(|d| d * d).sum();
-        let logs = real.1.iter().zip(&other.1).map(|(a, b)| 2.0 * (b / a).ln());
-        CovarianceNumbers {
-            largest_correlation_difference: differences.fold(0.0, f64::max),
-            rms_correlation_difference: (squares / (n * (n - 1)) as f64).sqrt(),
-            variance_ratio: (logs.sum::<f64>() / n as f64).exp(),
-            largest_eigenvalue_ratio: largest(other) / largest(real),
-        }
-    };
-    Some(CovarianceResult {
-        l: open.iter().map(|&bin| result.bins[bin].at).collect(),
-        second_real_against_real: compare(1),
-        generated_against_real: compare(2),
-    })
-}
-
-/// The largest eigenvalue of a positive semi-definite matrix, by powers.
-fn largest_eigenvalue(n: usize, element: impl Fn(usize, usize) -> f64) -> f64 {
-    let mut vector = vec![1.0 / (n as f64).sqrt(); n];
-    let mut value = 0.0;
-    for _ in 0..500 {
-        let next: Vec<f64> = (0..n)
-            .map(|i| (0..n).map(|j| element(i, j) * vector[j]).sum())
-            .collect();
-        let norm = next.iter().map(|x| x * x).sum::<f64>().sqrt();
-        if norm == 0.0 || !norm.is_finite() {
-            return norm;
-        }
-        vector = next.iter().map(|x| x / norm).collect();
-        if (norm - value).abs() <= 1e-12 * norm {
-            break;
-        }
-        value = norm;
-    }
-    value
 }
 
 /// Every statistic of every map, with its abscissae.

@@ -461,22 +461,26 @@ fn capital(text: &str) -> String {
 
 fn novelty(evaluation: &Evaluation) -> Option<Sentence> {
     let novelty = evaluation.novelty.as_ref()?;
-    let closer = novelty.nearest_smallest < 0.5 * novelty.real_nearest_smallest;
-    let narrow = novelty.pixel_diversity < 0.9 || novelty.spectral_diversity < 0.8;
     let mut parts = Vec::new();
-    if closer {
-        parts.push(
-            "some generated maps are much nearer to a training map than unseen real maps are"
-                .to_owned(),
-        );
-    }
-    if novelty.duplicates > 0 {
-        let (n, of) = (novelty.duplicates, novelty.duplicates_searched);
+    let copied = novelty.nearest_smallest < 0.5 * novelty.real_nearest_smallest;
+    if copied || novelty.nearer_than_real as f64 > 10.0 * novelty.expected_nearer.max(1.0) {
         parts.push(format!(
-            "{n} pairs of near duplicates among {of} generated maps"
+            "{} of {} generated maps are nearer to a training map than any real map that was not trained on (the \
+             nearest {:.2} \u{3c3} a pixel; of real maps {:.2})",
+            novelty.nearer_than_real,
+            novelty.searched,
+            novelty.nearest_smallest,
+            novelty.real_nearest_smallest
         ));
     }
-    if narrow {
+    let repeated = novelty.closest_pair < 0.5 * novelty.real_closest_pair;
+    if repeated || novelty.duplicates > 20 {
+        parts.push(format!(
+            "{} pairs among {} generated maps are more alike than any two real ones",
+            novelty.duplicates, novelty.duplicates_searched
+        ));
+    }
+    if novelty.pixel_diversity < 0.9 || novelty.spectral_diversity < 0.8 {
         parts.push(format!(
             "they vary less than real maps (pixels {:.2}, spectra {:.2} of the real standard deviation)",
             novelty.pixel_diversity, novelty.spectral_diversity
@@ -485,7 +489,7 @@ fn novelty(evaluation: &Evaluation) -> Option<Sentence> {
     let (grade, text) = if parts.is_empty() {
         let text = format!(
             "Novelty: no copies; the nearest of {} training maps is {:.2} \u{3c3} a pixel away (median; {:.2} for \
-             real maps that were not trained on), and no near duplicates among {} generated maps.",
+             real maps that were not trained on), and no two of {} generated maps are suspiciously alike.",
             novelty.training_maps,
             novelty.nearest_median,
             novelty.real_nearest_median,

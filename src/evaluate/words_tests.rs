@@ -240,19 +240,25 @@ fn remembered_and_repeated_maps_fail() {
         training_source: "train".into(),
         training_maps: 100,
         searched: 10,
+        held_out_searched: 10,
         nearest_smallest: 0.1,
         nearest_median: 0.2,
         real_nearest_smallest: 1.2,
         real_nearest_median: 1.4,
-        duplicates: 3,
+        nearer_than_real: 10,
+        expected_nearer: 0.9,
+        spectrum_nearest_median: 0.2,
+        real_spectrum_nearest_median: 0.2,
         duplicates_searched: 500,
-        duplicate_distance: 0.5,
+        closest_pair: 0.0,
+        real_closest_pair: 1.0,
+        duplicates: 3,
         pixel_diversity: 0.7,
         spectral_diversity: 0.9,
     });
     let verdict = verdict(&copied);
     let text = &about(&verdict, "novelty").text;
-    for words in ["nearer to a training map", "3 pairs", "vary less"] {
+    for words in ["10 of 10 generated", "3 pairs", "vary less"] {
         assert!(text.contains(words), "{text}");
     }
 }
