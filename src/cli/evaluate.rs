@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::device::{Work, with_batch_advice};
 use super::generate::open_checkpoint;
+use super::interpolate::{strip_of, walks};
 use super::options::{DeviceArgs, PictureArgs};
 use super::progress::CountBar;
 use super::say;
@@ -18,6 +19,7 @@ use cosmogan::evaluate::{
     CropRules, EvaluateError, Grade, MapSource, Outcome, Request, Settings, all, evaluate, halves,
     open,
 };
+use cosmogan::report::strip::Strip;
 use cosmogan::rng::Stream;
 use cosmogan::stats::arange;
 use cosmogan::train::{
@@ -90,6 +92,10 @@ pub struct EvaluateArgs {
     device: DeviceArgs,
 }
 
+/// Interpolations on the page, and maps of each.
+const STRIPS: usize = 3;
+const FRAMES: usize = 7;
+
 /// Edges of bins, `200:50000:200`, as `numpy.arange` has them.
 fn l_edges(text: &str) -> Result<Edges, String> {
     let numbers: Result<Vec<f64>, _> = text.split(':').map(|part| part.trim().parse()).collect();
@@ -151,7 +157,14 @@ fn of_files(arguments: &EvaluateArgs, real: &Arc<Maps>, stop: &Stop) -> Result<O
     };
     let most = first.len().max(second.len());
     let generated = all("generated", &maps, &arguments.generated, &rules, most)?;
-    evaluate_sets(arguments, [first, second, generated], settings, stop)
+    let extras = (None, Vec::new());
+    evaluate_sets(
+        arguments,
+        [first, second, generated],
+        settings,
+        extras,
+        stop,
+    )
 }
 
 fn of_checkpoint(
@@ -216,43 +229,67 @@ impl Work for Evaluating<'_> {
         let generator = LoadedGenerator::new(backend()?, architecture, self.weights, self.batch)?;
         let generator = RefCell::new(generator);
         let seed = self.arguments.seed;
-        let generate = |range: std::ops::Range<usize>,
-                        out: &mut [f32]|
-         -> Result<(), BackendError> {
+        let make = |vectors: &[f32], out: &mut [f32]| -> Result<(), BackendError> {
             let generator = &mut *generator.borrow_mut();
-            let (first, count) = (range.start as u64, range.len());
-            let vectors = latents(seed, Stream::Generate, first, count, architecture.latent);
             let pieces = vectors.chunks(self.batch * architecture.latent);
             for (vectors, maps) in pieces.zip(out.chunks_mut(self.batch * architecture.map_len())) {
-                generator
-                    .sampler
-                    .run(&mut generator.backend, vectors, maps)?;
+                let LoadedGenerator {
+                    backend, sampler, ..
+                } = &mut *generator;
+                sampler.run(backend, vectors, maps)?;
                 self.transform.inverse(maps);
             }
             Ok(())
         };
+        let side = architecture.map_size;
+        let vectors = walks(seed, STRIPS, FRAMES, architecture.latent);
+        let mut walked = vec![0.0; STRIPS * FRAMES * architecture.map_len()];
+        make(&vectors, &mut walked)?;
+        let interpolation = strip_of(&walked, side, FRAMES);
         let [first, second] = self.real;
         let maps = first.len();
         let origin = format!("{}, seed {seed}", self.checkpoint.path().display());
-        let fill = |range, out: &mut [f32]| {
-            generate(range, out).map_err(|error| EvaluateError::Generate(Box::new(error)))
+        let fill = |range: std::ops::Range<usize>, out: &mut [f32]| {
+            let (first, count) = (range.start as u64, range.len());
+            let vectors = latents(seed, Stream::Generate, first, count, architecture.latent);
+            make(&vectors, out).map_err(|error| EvaluateError::Generate(Box::new(error)))
         };
         let units = (0..maps as u64).collect();
-        let side = architecture.map_size;
         let generated = MapSource::new("generated", origin, side, units, Box::new(fill));
+        let notes = trained_on(&self.arguments.real, &description.data["source"]);
+        let extras = (Some(interpolation), notes);
         evaluate_sets(
             self.arguments,
             [first, second, generated],
             self.settings,
+            extras,
             self.stop,
         )
     }
+}
+
+/// A note for each of `real` that the checkpoint names as what it was trained on.
+fn trained_on(real: &[PathBuf], source: &serde_json::Value) -> Vec<String> {
+    let source = source.to_string();
+    let named = |path: &&PathBuf| {
+        let there = std::path::absolute(path).unwrap_or_else(|_| (*path).clone());
+        source.contains(&there.display().to_string())
+    };
+    let note = |path: &PathBuf| {
+        format!(
+            "The generator was trained on maps of {}: agreement with them is no proof that it does as well on maps that \
+             it has not seen. Give maps of other parents as --real.",
+            path.display()
+        )
+    };
+    real.iter().filter(named).map(note).collect()
 }
 
 fn evaluate_sets(
     arguments: &EvaluateArgs,
     sets: [MapSource<'_>; 3],
     settings: Settings,
+    (interpolation, notes): (Option<Strip>, Vec<String>),
     stop: &Stop,
 ) -> Result<Outcome> {
     let [real, second_real, generated] = sets;
@@ -295,7 +332,8 @@ fn evaluate_sets(
         settings,
         permutations: arguments.permutations as usize,
         style: arguments.picture.style,
-        interpolation: None,
+        interpolation,
+        notes,
         program: concat!("cosmogan ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     Ok(evaluate(request, &progress)?)

@@ -7,6 +7,7 @@ mod emulate;
 mod evaluate;
 mod generate;
 mod info;
+mod interpolate;
 mod options;
 mod parse;
 mod progress;
@@ -48,6 +49,7 @@ enum Command {
     Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
     Evaluate(Box<evaluate::EvaluateArgs>),
+    Interpolate(interpolate::InterpolateArgs),
     Synthesize(synthesize::SynthesizeArgs),
     Info(info::InfoArgs),
     Bench(bench::BenchArgs),
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         Some(Command::Train(arguments)) => train::run(&arguments),
         Some(Command::Generate(arguments)) => generate::run(&arguments),
         Some(Command::Evaluate(arguments)) => evaluate::run(&arguments),
+        Some(Command::Interpolate(arguments)) => interpolate::run(&arguments),
         Some(Command::Synthesize(arguments)) => synthesize::run(&arguments),
         Some(Command::Info(arguments)) => info::run(&arguments),
         Some(Command::Bench(arguments)) => bench::run(&arguments),

@@ -38,6 +38,8 @@ pub struct Request<'a> {
     pub style: PictureStyle,
     /// Interpolated maps, where there is a generator.
     pub interpolation: Option<Strip>,
+    /// What else limits the verdict.
+    pub notes: Vec<String>,
     /// Name and version of the program.
     pub program: String,
 }
@@ -132,6 +134,7 @@ pub fn evaluate(
         neighbours = Some(strip);
     }
     evaluation.verdict = words::verdict(&evaluation);
+    evaluation.verdict.caveats.extend(request.notes);
     let material = Material {
         evaluation: &evaluation,
         estimators: &estimators,

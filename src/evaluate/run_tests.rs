@@ -43,6 +43,7 @@ fn request(kind: FieldKind, settings: Settings) -> Request<'static> {
         permutations: 499,
         style: PictureStyle::Asinh,
         interpolation: None,
+        notes: Vec::new(),
         program: "test".into(),
     }
 }
