@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ndarray::Array1;
 use ndarray_npy::ReadNpyExt;
 use rayon::prelude::*;
@@ -84,9 +84,24 @@ pub struct StatsArgs {
     /// Seed of the shape noise: that of map i is the same for every set
     #[arg(long, value_name = "N", default_value_t = 1, requires = "shape_noise")]
     seed: u64,
+    /// Measure these alone [default: all]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    only: Vec<Part>,
     /// Where the statistics go
     #[arg(long, value_name = "FILE.npz", value_parser = npz_path)]
     out: PathBuf,
+}
+
+/// Statistics that are measured together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Part {
+    PowerSpectrum,
+    Minkowski,
+    PeakCount,
+    Pdf,
+    Moments,
+    Bispectrum,
 }
 
 fn npz_path(text: &str) -> Result<PathBuf, String> {
@@ -119,15 +134,24 @@ impl StatsArgs {
             None => Unit::MapSigma,
         };
         Thresholds::new(&thresholds, unit).context("cannot use the thresholds")?;
+        let all = StatisticsPlan::everything(pixels, angle_deg, &l_edges, &thresholds, unit)?;
+        let wanted = |part| self.only.is_empty() || self.only.contains(&part);
+        let bispectrum = wanted(Part::Bispectrum);
         Ok(StatisticsPlan {
-            bispectrum_folded: Some((l_edges.clone(), self.folded_ratio)),
+            power_spectrum: all.power_spectrum.filter(|_| wanted(Part::PowerSpectrum)),
+            minkowski: all.minkowski.filter(|_| wanted(Part::Minkowski)),
+            peak_count: all.peak_count.filter(|_| wanted(Part::PeakCount)),
+            pdf: all.pdf.filter(|_| wanted(Part::Pdf)),
+            moments: wanted(Part::Moments),
+            bispectrum_equilateral: all.bispectrum_equilateral.filter(|_| bispectrum),
+            bispectrum_folded: bispectrum.then_some((l_edges, self.folded_ratio)),
             smooth_arcmin: self.smooth,
             shape_noise: self.shape_noise.map(|n_gal| ShapeNoise {
                 n_gal,
                 sigma_e: self.sigma_e,
                 seed: self.seed,
             }),
-            ..StatisticsPlan::everything(pixels, angle_deg, &l_edges, &thresholds, unit)?
+            ..StatisticsPlan::nothing(pixels, angle_deg)
         })
     }
 }
@@ -252,7 +276,7 @@ fn in_words(statistics: &MapStatistics) -> String {
             _ => format!("{} bins of l ({empty} without modes: NaN)", spectrum.bins()),
         });
     }
-    if let Some(thresholds) = &plan.minkowski {
+    if let Some(thresholds) = plan.any_thresholds() {
         let unit = match thresholds.unit() {
             Unit::MapSigma => "standard deviations of each map".to_owned(),
             Unit::Sigma(sigma) => format!("units of {sigma}"),

@@ -85,6 +85,9 @@ impl<W: io::Write + io::Seek> Npz<W> {
             self.list("l_edges", spectrum.l_edges().to_vec())?;
             self.list("l_mean", spectrum.mean_l().to_vec())?;
             self.counts("mode_counts", spectrum.mode_counts())?;
+        } else if let Some(bispectrum) = statistics.bispectrum_equilateral() {
+            self.list("l", bispectrum.l())?;
+            self.list("l_edges", bispectrum.l_edges().to_vec())?;
         }
         let bispectra = [
             (
@@ -98,7 +101,7 @@ impl<W: io::Write + io::Seek> Npz<W> {
                 self.counts(name, &estimator.triangle_counts())?;
             }
         }
-        if let Some(thresholds) = &statistics.plan().minkowski {
+        if let Some(thresholds) = statistics.plan().any_thresholds() {
             self.list("thresholds", thresholds.midpoints())?;
             self.list("threshold_edges", thresholds.edges().to_vec())?;
             let normalised: Array0<bool> = arr0(thresholds.unit() != Unit::Absolute);
