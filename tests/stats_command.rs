@@ -191,6 +191,20 @@ fn the_file_holds_what_the_library_measures_and_the_angle_is_that_of_the_maps() 
 }
 
 #[test]
+fn maps_of_float64_keep_their_digits() {
+    let directory = tempfile::tempdir().unwrap();
+    let d = directory.path();
+    let map = Array2::from_shape_fn((16, 16), |(y, x)| 1.0 + 1e-9 * ((3 * y + x * x) % 7) as f64);
+    map.write_npy(File::create(d.join("map.npy")).unwrap())
+        .unwrap();
+    done(d, "map.npy --angle 1 --only moments --out s.npz");
+    let moments: Array2<f64> = npz(&d.join("s.npz")).by_name("moments").unwrap();
+    let sigma = map.std(0.0);
+    // The mean takes 9 of the digits.
+    assert!((moments[[0, 0]] / sigma - 1.0).abs() < 1e-5, "{moments} {sigma}");
+}
+
+#[test]
 fn noise_smoothing_units_and_parts_are_taken_from_options() {
     let directory = tempfile::tempdir().unwrap();
     let d = directory.path();

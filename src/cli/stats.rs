@@ -302,9 +302,9 @@ fn in_words(statistics: &MapStatistics) -> String {
 /// The rows of all maps, read and measured piece by piece.
 fn measure(maps: &Maps, statistics: &MapStatistics, stop: &Stop) -> Result<Vec<f64>> {
     let size = statistics.plan().pixels.pow(2);
-    let at_once = (BYTES_AT_ONCE / 4 / size).max(1).min(maps.len());
+    let at_once = (BYTES_AT_ONCE / 8 / size).max(1).min(maps.len());
     let mut rows = vec![0.0; maps.len() * statistics.row_len()];
-    let mut pixels = vec![0.0f32; at_once * size];
+    let mut pixels = vec![0.0f64; at_once * size];
     let bar = CountBar::new("measuring");
     for (piece, rows) in rows.chunks_mut(at_once * statistics.row_len()).enumerate() {
         if let Some(signal) = stop.requested() {
@@ -318,7 +318,7 @@ fn measure(maps: &Maps, statistics: &MapStatistics, stop: &Stop) -> Result<Vec<f
             .par_chunks_mut(size)
             .enumerate()
             .for_each(|(index, map)| {
-                maps.read_window(first + index, 0, 0, statistics.plan().pixels, map);
+                maps.read_whole_f64(first + index, map);
             });
         statistics
             .measure_into(pixels, first, rows)
