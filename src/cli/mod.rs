@@ -11,6 +11,8 @@ mod interpolate;
 mod options;
 mod parse;
 mod progress;
+mod stats;
+mod stats_file;
 mod synthesize;
 mod train;
 
@@ -40,6 +42,7 @@ Examples:
   cosmogan generate --checkpoint runs/demo --count 1000 --out maps.npy
   cosmogan evaluate --checkpoint runs/demo --real held-out/ --out report
   cosmogan synthesize --count 100 --out maps.npy   random maps of a cosmology
+  cosmogan stats maps.npy --angle 3.5 --out s.npz  power spectra, peaks and more of every map
   cosmogan info --preset paper-256                 layers, parameters, cost of a step
 
 `cosmogan <COMMAND> --help` lists the options of a command.";
@@ -51,6 +54,7 @@ enum Command {
     Evaluate(Box<evaluate::EvaluateArgs>),
     Interpolate(interpolate::InterpolateArgs),
     Synthesize(synthesize::SynthesizeArgs),
+    Stats(stats::StatsArgs),
     Info(info::InfoArgs),
     Bench(bench::BenchArgs),
     Check(check::CheckArgs),
@@ -65,6 +69,7 @@ pub fn main() -> ExitCode {
         Some(Command::Evaluate(arguments)) => evaluate::run(&arguments),
         Some(Command::Interpolate(arguments)) => interpolate::run(&arguments),
         Some(Command::Synthesize(arguments)) => synthesize::run(&arguments),
+        Some(Command::Stats(arguments)) => stats::run(&arguments),
         Some(Command::Info(arguments)) => info::run(&arguments),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Check(arguments)) => check::run(&arguments),

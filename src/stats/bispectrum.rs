@@ -57,8 +57,11 @@ impl Bispectrum {
         l_edges: &[f64],
         triangles: Triangles,
     ) -> Result<Self, StatsError> {
-        if !(4..=MOST_PIXELS).contains(&pixels) {
+        if pixels < 4 {
             return Err(StatsError::TooSmall(pixels));
+        }
+        if pixels > MOST_PIXELS {
+            return Err(StatsError::TooLarge(pixels));
         }
         let l_pixel = fundamental(angle_deg)?;
         check_edges(l_edges)?;

@@ -11,9 +11,12 @@ pub enum StatsError {
         /// Pixels along the side of one map.
         pixels: usize,
     },
-    /// Maps too small to have a power spectrum.
-    #[error("maps of {0} pixels a side are too small: at least 2 are needed")]
+    /// Maps too small to have a statistic.
+    #[error("maps of {0} pixels a side are too small for this statistic")]
     TooSmall(usize),
+    /// Maps too large for a bispectrum.
+    #[error("maps of {0} pixels a side are too large for a bispectrum: at most 32768 will do")]
+    TooLarge(usize),
     /// The side of a map is not a positive, finite angle.
     #[error("the side of a map is {0} degrees: it should be positive and finite")]
     Angle(f64),

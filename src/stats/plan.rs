@@ -94,6 +94,12 @@ impl StatisticsPlan {
         }
     }
 
+    /// Thresholds of the functionals, else of the peaks, else of the pixels.
+    pub fn any_thresholds(&self) -> Option<&Thresholds> {
+        let first = self.minkowski.as_ref().or(self.peak_count.as_ref());
+        first.or(self.pdf.as_ref())
+    }
+
     /// Everything, spectra in the bins `l_edges` and the rest at the same thresholds.
     ///
     /// # Errors
