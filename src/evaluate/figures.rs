@@ -305,9 +305,9 @@ impl Material<'_> {
         };
         let at = match result.axis {
             Axis::Multipole => format!("\u{2113} = {:.0}", result.bins[bin].at),
-            _ => format!("\u{3bd} = {:.1}", result.bins[bin].at + 0.0),
+            _ => format!("\u{3bd} = {:.1}", result.bins[bin].at + 0.0).replace('-', "\u{2212}"),
         };
-        let title = format!("{} at {at}", result.title);
+        let title = format!("{} at {at}", capital(&result.title));
         let ks = |of_set: &super::evaluation::Comparison| {
             let value = |values: &[Option<f64>]| values.get(bin).copied().flatten();
             (value(&of_set.ks.effect), value(&of_set.ks.p))

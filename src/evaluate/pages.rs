@@ -34,9 +34,9 @@ pub fn page(evaluation: &Evaluation, figures: &[Figure]) -> Result<Page, ReportE
     blocks.push(Block::Table(sets(evaluation)));
     blocks.push(Block::Heading("Summary, beside the noise floor".into()));
     blocks.push(Block::Paragraph(format!(
-        "Each cell: generated maps, then in brackets a second set of real maps against the first (the noise floor). \
-         \"Differ\" counts bins whose p-value, adjusted by Benjamini and Hochberg over the bins of the statistic, is at \
-         most {LEVEL}. \u{3c3} is the standard deviation of single real maps. The last column imitates the paper's test; it is \
+        "Each cell: how many bins differ, and the largest difference; in brackets the same of a second set of real maps \
+         (the noise floor). A bin differs where its p-value, adjusted by Benjamini and Hochberg over the bins of the \
+         statistic, is at most {LEVEL}. \u{3c3} is the standard deviation of single real maps. The last column imitates the paper's test; it is \
          not calibrated and proves nothing."
     )));
     blocks.push(Block::Table(summary(evaluation)));
@@ -108,7 +108,7 @@ fn cell(tests: [&Tests; 2], effect: impl Fn(f64) -> f64, words: impl Fn(f64) -> 
         let largest = tests.effect.iter().flatten().copied();
         let largest = largest.reduce(|a, b| if effect(a) >= effect(b) { a } else { b });
         let largest = largest.map_or("none".into(), &words);
-        format!("{} differ, {largest}", tests.rejected(LEVEL).len())
+        format!("{}; {largest}", tests.rejected(LEVEL).len())
     };
     format!("{} ({})", part(tests[0]), part(tests[1]))
 }
@@ -124,28 +124,26 @@ fn summary(evaluation: &Evaluation) -> Table {
         vec![
             result.title.clone(),
             format!("{} of {}", result.tested(), result.bins.len()),
-            cell([&a.mean, &b.mean], f64::abs, |effect| {
-                format!("{} \u{3c3}", signed(effect))
-            }),
+            cell([&a.mean, &b.mean], f64::abs, signed),
             cell(
                 [&a.scatter, &b.scatter],
                 |ratio| ratio.max(1e-300).ln().abs(),
-                |ratio| format!("\u{d7}{ratio:.2}"),
+                |ratio| format!("{ratio:.2}"),
             ),
-            cell([&a.ks, &b.ks], |d| d, |d| format!("D {d:.3}")),
-            cell([&a.ad, &b.ad], |a| a, |a| format!("A {a:.1}")),
-            format!("p > 0.99: {high} of {}", paper.count()),
+            cell([&a.ks, &b.ks], |d| d, |d| format!("{d:.3}")),
+            cell([&a.ad, &b.ad], |a| a, |a| format!("{a:.1}")),
+            format!("{high} of {}", paper.count()),
         ]
     };
     Table {
         head: words(&[
             "statistic",
             "bins tested",
-            "mean: largest shift",
+            "mean: shift / \u{3c3}",
             "scatter: variance ratio",
-            "Kolmogorov-Smirnov",
-            "Anderson-Darling",
-            "paper-style (uncalibrated)",
+            "Kolmogorov-Smirnov D",
+            "Anderson-Darling A",
+            "paper-style p > 0.99 (uncalibrated)",
         ]),
         rows: evaluation.statistics.iter().map(row).collect(),
     }
@@ -250,6 +248,9 @@ fn numbers(evaluation: &Evaluation) -> Vec<Block> {
 }
 
 fn signed(value: f64) -> String {
+    if value.abs() > 10.0 {
+        return if value > 0.0 { "> 10" } else { "< \u{2212}10" }.to_owned();
+    }
     format!("{value:+.2}").replace('-', "\u{2212}")
 }
 

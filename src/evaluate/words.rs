@@ -18,6 +18,7 @@ pub const LARGE_RATIO: f64 = 1.25;
 /// The least pixel D that is called large, where it is significant.
 pub const LARGE_D: f64 = 0.03;
 
+const NOVELTY: &str = "novelty";
 const SPECTRUM: &str = "the power spectrum";
 
 /// Statistics that are spoken of together.
@@ -88,7 +89,8 @@ pub fn verdict(evaluation: &Evaluation) -> Verdict {
 
 fn headline(sentences: &[Sentence]) -> String {
     let of = |grade: Grade| -> Vec<&str> {
-        let each = sentences.iter().filter(|sentence| sentence.grade == grade);
+        let wanted = |s: &&Sentence| s.grade == grade && s.about != NOVELTY;
+        let each = sentences.iter().filter(wanted);
         each.map(|sentence| sentence.about.as_str()).collect()
     };
     let (agrees, slight, fails) = (of(Grade::Agrees), of(Grade::Slight), of(Grade::Fails));
@@ -126,6 +128,10 @@ fn headline(sentences: &[Sentence]) -> String {
     }
     if !untestable.is_empty() {
         parts.push(format!("Too few maps to test {}.", list(&untestable)));
+    }
+    let remembers = |s: &Sentence| s.about == NOVELTY && s.grade == Grade::Fails;
+    if sentences.iter().any(remembers) {
+        parts.push("The generator repeats itself or the maps that it was trained on.".to_owned());
     }
     parts.join(" ")
 }
@@ -500,7 +506,7 @@ fn novelty(evaluation: &Evaluation) -> Option<Sentence> {
         (Grade::Fails, format!("Novelty: {}.", parts.join("; ")))
     };
     Some(Sentence {
-        about: "the novelty of the maps".into(),
+        about: NOVELTY.into(),
         grade,
         text,
     })

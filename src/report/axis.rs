@@ -6,7 +6,7 @@ use std::ops::Range;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 
 use super::colour::label;
-use super::comparison::{axis_number, log_range, log_ticks};
+use super::comparison::{axis_number, log_range, log_ticks, superscript};
 
 /// A scale and its range.
 #[derive(Clone, Debug)]
@@ -75,14 +75,30 @@ impl Axis {
         (self.range.start, self.range.end)
     }
 
-    /// The mark at a position in words.
+    /// The mark at a position in words, in units of the axis's power of ten.
     pub fn words(&self, position: f64) -> String {
         if self.log {
             return axis_number(10_f64.powf(position));
         }
         // What rounding left of zero.
         let near_zero = position.abs() < 1e-9 * (self.range.end - self.range.start);
-        label(if near_zero { 0.0 } else { position })
+        let unit = 10_f64.powi(self.power().unwrap_or(0));
+        label(if near_zero { 0.0 } else { position / unit })
+    }
+
+    /// The power of ten that the marks are in, where they are not in plain numbers.
+    fn power(&self) -> Option<i32> {
+        let largest = self.range.start.abs().max(self.range.end.abs());
+        let plain = self.log || (1e-2..1e4).contains(&largest) || largest < 1e-290;
+        (!plain).then(|| largest.log10().floor() as i32)
+    }
+
+    /// The name of an axis, with its power of ten where it has one.
+    pub fn named(&self, name: &str) -> String {
+        match self.power() {
+            None => name.to_owned(),
+            Some(power) => format!("{name} / 10{}", superscript(power)),
+        }
     }
 }
 
@@ -136,6 +152,14 @@ mod tests {
         assert_eq!(marks, [-2.0, -1.0, 0.0, 1.0, 2.0]);
         assert!(linear_marks(&(0.0..1e-7), 5).len() <= 6);
         assert!(linear_marks(&(1.0..1.0), 5).len() <= 1);
+    }
+
+    #[test]
+    fn small_numbers_are_in_powers_of_ten() {
+        let axis = Axis::linear(0.0..2.5e-10, 5);
+        assert_eq!(axis.words(1.5e-10), "1.5");
+        assert_eq!(axis.named("P"), "P / 10\u{207b}\u{b9}\u{2070}");
+        assert_eq!(Axis::linear(0.0..2.0, 5).named("P"), "P");
     }
 
     #[test]

@@ -161,22 +161,24 @@ pub fn axis_number(value: f64) -> String {
     if (0..=4).contains(&power) {
         return format!("{}", (value * 100.0).round() / 100.0);
     }
-    let superscript: String = power
-        .to_string()
-        .chars()
-        .map(|digit| match digit.to_digit(10) {
-            Some(1) => '\u{b9}',
-            Some(2) => '\u{b2}',
-            Some(3) => '\u{b3}',
-            Some(digit) => char::from_u32(0x2070 + digit).unwrap_or('?'),
-            None => '\u{207b}',
-        })
-        .collect();
+    let superscript = superscript(power);
     if factor == 1.0 {
         format!("10{superscript}")
     } else {
         format!("{factor}\u{b7}10{superscript}")
     }
+}
+
+/// A power in small raised digits.
+pub(super) fn superscript(power: i32) -> String {
+    let raised = |digit: char| match digit.to_digit(10) {
+        Some(1) => '\u{b9}',
+        Some(2) => '\u{b2}',
+        Some(3) => '\u{b3}',
+        Some(digit) => char::from_u32(0x2070 + digit).unwrap_or('?'),
+        None => '\u{207b}',
+    };
+    power.to_string().chars().map(raised).collect()
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ p,ul{max-width:60rem}ul{padding-left:1.2rem}li{margin:.3rem 0}\
 .bad{background:#fbdcd0;color:#7f1d1d}.unknown{background:#e5e7eb;color:#374151}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;margin:.4rem 0}\
 th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #e5e5e5;white-space:nowrap}\
-th{border-bottom:2px solid #bbb;vertical-align:bottom}td:first-child,th:first-child{text-align:left}\
+th{border-bottom:2px solid #bbb;vertical-align:bottom;white-space:normal}td:first-child,th:first-child{text-align:left}\
 figure{margin:1rem 0 1.6rem}figcaption{font-size:.92rem;color:#444;max-width:60rem;margin-top:.4rem}\
 .panels{display:grid;gap:.6rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr))}\
 .wide{grid-template-columns:1fr}img{width:100%;height:auto;display:block}\

@@ -166,7 +166,7 @@ impl Bands {
         axis_style(&mut chart.configure_mesh())
             .x_label_formatter(&|_| String::new())
             .y_label_formatter(&|position| y.words(*position))
-            .y_desc(&self.y_name)
+            .y_desc(y.named(&self.y_name))
             .draw()
             .map_err(drawing)?;
         let (bottom, top) = y.ends();
@@ -235,7 +235,7 @@ impl Bands {
         axis_style(&mut chart.configure_mesh())
             .x_label_formatter(&|position| x.words(*position))
             .y_label_formatter(&|position| y.words(*position))
-            .x_desc(&self.x_name)
+            .x_desc(x.named(&self.x_name))
             .y_desc("difference / \u{3c3}")
             .draw()
             .map_err(drawing)?;
@@ -287,8 +287,8 @@ impl Distribution {
             axis_style(&mut chart.configure_mesh())
                 .x_label_formatter(&|position| x.words(*position))
                 .y_label_formatter(&|position| y.words(*position))
-                .x_desc(&self.x_name)
-                .y_desc("density over maps")
+                .x_desc(x.named(&self.x_name))
+                .y_desc(y.named("density over maps"))
                 .draw()
                 .map_err(drawing)?;
             for ((set, _), densities) in self.samples.iter().zip(&densities) {
@@ -323,6 +323,14 @@ impl Distribution {
                 .unwrap_or(0.0)
         };
         let (low, high) = (at(0.002), at(0.998));
+        // Counts: bins of equally many whole numbers, or some would look empty.
+        if sorted.iter().all(|value| value.fract() == 0.0) && high - low < 1e6 {
+            let width = ((high - low + 1.0) / 30.0).ceil();
+            let bins = ((high - low + 1.0) / width).ceil() as usize;
+            return (0..=bins.max(1))
+                .map(|k| low - 0.5 + width * k as f64)
+                .collect();
+        }
         let least = (low.abs().max(high.abs()) * 1e-6).max(1e-300);
         let room = (0.04 * (high - low)).max(least);
         let single = self.samples.first().map_or(1, |(_, values)| values.len());
