@@ -201,7 +201,10 @@ fn maps_of_float64_keep_their_digits() {
     let moments: Array2<f64> = npz(&d.join("s.npz")).by_name("moments").unwrap();
     let sigma = map.std(0.0);
     // The mean takes 9 of the digits.
-    assert!((moments[[0, 0]] / sigma - 1.0).abs() < 1e-5, "{moments} {sigma}");
+    assert!(
+        (moments[[0, 0]] / sigma - 1.0).abs() < 1e-5,
+        "{moments} {sigma}"
+    );
 }
 
 #[test]
