@@ -12,7 +12,8 @@ pub fn list(words: &[&str]) -> String {
 }
 
 /// `bins` in words, as ranges of the axis.
-pub fn ranges(result: &StatisticResult, bins: &[usize]) -> String {
+/// A range goes on across one bin that is not among them, unless that is one of `others`.
+pub fn ranges(result: &StatisticResult, bins: &[usize], others: &[usize]) -> String {
     if result.axis == Axis::Name {
         let names = bins.iter().filter_map(|&bin| result.names.get(bin));
         let names: Vec<&str> = names.map(String::as_str).collect();
@@ -25,8 +26,10 @@ pub fn ranges(result: &StatisticResult, bins: &[usize]) -> String {
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for place in bins.iter().filter_map(place) {
         match runs.last_mut() {
-            // One bin that does not differ is no end.
-            Some((_, end)) if place <= *end + 2 => *end = place,
+            Some((_, end)) if place == *end + 1 => *end = place,
+            Some((_, end)) if place == *end + 2 && !others.contains(&open[*end + 1]) => {
+                *end = place
+            }
             _ => runs.push((place, place)),
         }
     }

@@ -323,13 +323,15 @@ fn places(found: &[Found], aspect: Aspect) -> String {
             Aspect::Scatter => one.effect > 1.0,
         };
         let part = |words: &str, wanted: &dyn Fn(&Found) -> bool| -> Option<String> {
-            let group: Vec<&Found> = group.iter().filter(|one| wanted(one)).collect();
+            let (group, others): (Vec<&Found>, Vec<&Found>) =
+                group.iter().partition(|one| wanted(one));
+            let others: Vec<usize> = others.iter().map(|one| one.bin).collect();
             let bins: Vec<usize> = group.iter().map(|one| one.bin).collect();
             let furthest = group.into_iter().map(|one| one.effect);
             let furthest = furthest.max_by(|a, b| size(*a, aspect).total_cmp(&size(*b, aspect)))?;
             Some(format!(
                 "{words} {} ({})",
-                ranges(result, &bins),
+                ranges(result, &bins, &others),
                 extent(furthest, aspect)
             ))
         };

@@ -267,12 +267,17 @@ fn remembered_and_repeated_maps_fail() {
 #[test]
 fn ranges_bridge_single_bins_and_give_up_on_scattered_ones() {
     let result = statistic("power_spectrum", "P(l)", Axis::Multipole, none());
-    assert_eq!(ranges(&result, &[1, 2, 4]), "at \u{2113} < 2,500");
+    assert_eq!(ranges(&result, &[1, 2, 4], &[]), "at \u{2113} < 2,500");
     assert_eq!(
-        ranges(&result, &[6, 7, 18, 19]),
+        ranges(&result, &[6, 7, 18, 19], &[]),
         "at 3,000 < \u{2113} < 4,000 and at \u{2113} > 9,000"
     );
-    let scattered = ranges(&result, &[2, 6, 10, 14, 18]);
+    let interrupted = ranges(&result, &[1, 2, 4], &[3]);
+    assert!(
+        interrupted.ends_with("at 2,000 < \u{2113} < 2,500"),
+        "{interrupted}"
+    );
+    let scattered = ranges(&result, &[2, 6, 10, 14, 18], &[]);
     assert!(scattered.contains("5 of 19 bins"), "{scattered}");
     assert_eq!(thousands(12_345.0), "12,300");
     assert_eq!(thousands(412.0), "412");
