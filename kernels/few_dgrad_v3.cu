@@ -1,4 +1,10 @@
 // targets: sm_80
+// occupancy: few_dgrad_v3_one_pad1 4
+// occupancy: few_dgrad_v3_one_pad2 4
+// occupancy: few_dgrad_v3_four_pad1 4
+// occupancy: few_dgrad_v3_four_pad2 4
+// occupancy: few_dgrad_v3_any_pad1 4
+// occupancy: few_dgrad_v3_any_pad2 4
 //
 // dgrad from a small plane in bf16 to maps in f32: the generator's last layer, and the gradient that
 // reaches the discriminator's maps.
@@ -14,7 +20,7 @@
 // 16 small channels after the other, the 18 x 34 small pixels that they meet (1.2 times those of the
 // tile) and the weights go through shared memory, 8 channels of one pixel behind another, so that
 // neighbours read and write them without conflicts. BIG channels of the maps are made at once: 1
-// takes 22 KiB and 5 blocks fit (4 on sm_86 and sm_89), 4 take 27 KiB and 4 blocks (3) fit.
+// takes 96 registers and 5 blocks fit (4 on sm_86 and sm_89), 4 take 128 and 4 blocks fit.
 #include "few_v3.cuh"
 
 struct FewDgradParams {

@@ -16,7 +16,7 @@ use super::driver::{Driver, Pointer};
 use super::ops::dense::DenseShape;
 use super::ops::half::few::{self, FewDgrad, FewFprop};
 use super::ops::half::pack::Packing;
-use super::ops::half::strided::{self, StridedCall};
+use super::ops::half::strided::{self, Operation, StridedCall};
 use super::ops::half::{BelowNorm, End, Input, Parts, dense, norm};
 use super::ops::norm::{NormShape, running_statistics};
 use crate::backend::{Forward, Normalisation, Precision, Statistics, View};
@@ -144,11 +144,11 @@ fn linear_forward<D: Driver>(
         }
         Linear::Conv(layer) | Linear::TransposedConv(layer) => {
             let is_fprop = matches!(block.linear, Linear::Conv(_));
-            let (parts, packing) = if is_fprop {
-                (strided::fprop_parts(layer, batch, groups), Packing::Fprop)
-            } else {
-                (strided::dgrad_parts(layer, batch, groups), Packing::Dgrad)
+            let (operation, packing) = match is_fprop {
+                true => (Operation::Fprop, Packing::Fprop),
+                false => (Operation::Dgrad, Packing::Dgrad),
             };
+            let parts = strided::parts(&gpu.launcher, operation, layer, batch, groups);
             let packed = gpu.packed(layer, weights, packing);
             let (end, moments) = end(gpu, parts);
             let call = StridedCall {
