@@ -248,7 +248,7 @@ impl Producer<'_> {
             batch,
             groups,
             input: gradient,
-            packed: gpu.packed(layer, self.weights(), packing),
+            packed: gpu.packed(layer, self.weights(), packing, false),
             output: to,
             end: End::Backward(*below),
         };

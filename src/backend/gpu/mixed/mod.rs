@@ -138,6 +138,7 @@ fn linear_forward<D: Driver>(
                 bias,
                 activation,
                 output,
+                value: None,
             };
             few::dgrad(&mut gpu.launcher, &call);
             None
@@ -149,7 +150,8 @@ fn linear_forward<D: Driver>(
                 false => (Operation::Dgrad, Packing::Dgrad),
             };
             let parts = strided::parts(&gpu.launcher, operation, layer, batch, groups);
-            let packed = gpu.packed(layer, weights, packing);
+            // What is to be differentiated goes back through the same weights.
+            let packed = gpu.packed(layer, weights, packing, wanted);
             let (end, moments) = end(gpu, parts);
             let call = StridedCall {
                 layer,

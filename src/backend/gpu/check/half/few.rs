@@ -590,7 +590,10 @@ impl Case {
         let layer = &self.layer;
         let (input, values) = self.source(stage)?;
         let weights = stage.normals(layer.weight_len());
-        let bias = self.biased.then(|| stage.normals(layer.c_big));
+        // Maps, or their gradient and the slope of the block that made them.
+        let gradient: bool = stage.random.random();
+        let biased = self.biased && !gradient;
+        let bias = biased.then(|| stage.normals(layer.c_big));
         let activation = draw::activation(&mut stage.random);
         let mut expected = vec![0.0; self.batch() * layer.big_len()];
         let mut scratch = Scratch::new();
@@ -603,8 +606,23 @@ impl Case {
             bias.as_deref().map(wide).as_deref(),
             &mut expected,
             scratch,
-            |tile: &mut [f64]| activate_in_place(activation, tile),
+            |tile: &mut [f64]| {
+                if !gradient {
+                    activate_in_place(activation, tile);
+                }
+            },
         );
+        let made = match gradient {
+            true => {
+                let mut made = wide(&stage.normals(expected.len()));
+                activate_in_place(activation, &mut made);
+                Some(narrow(&made))
+            }
+            false => None,
+        };
+        for (dy, &y) in expected.iter_mut().zip(made.iter().flatten()) {
+            *dy *= slope(activation, f64::from(y));
+        }
 
         let call = FewDgrad {
             layer,
@@ -617,6 +635,10 @@ impl Case {
             },
             activation,
             output: stage.output_at("maps", expected.len(), self.maps_shift)?,
+            value: match made {
+                Some(made) => Some(stage.input_at("made", &made, self.maps_shift)?),
+                None => None,
+            },
         };
         few::dgrad(stage.launcher, &call);
         let terms = 9 * layer.c_small;
