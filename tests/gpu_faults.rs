@@ -185,7 +185,10 @@ const FAULTS: &[Fault] = &[
         "a swapped parity",
         ["strided_v3.cuh", "strided_fprop_v3"],
         "fprop_v3",
-        ["(kappa + pad_low) % 2", "(kappa + pad_low + 1) % 2"],
+        [
+            "return (kappa + pad_low) % 2;",
+            "return (kappa + pad_low + 1) % 2;",
+        ],
     ),
     fault(
         "a wait for one copy too few",

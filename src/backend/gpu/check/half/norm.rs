@@ -352,7 +352,8 @@ impl Case {
             Accumulate::First => (false, vec![0.0; 3 * features]),
             Accumulate::Later => (true, before),
         };
-        let wanted: [bool; 3] = [0, 1, 2].map(|_| stage.random.random_range(0..4) > 0);
+        let mut wanted = [0, 1, 2].map(|_| stage.random.random_range(0..4) > 0);
+        wanted[0] |= wanted == [false; 3];
         let totals = match wanted[0] {
             true => Some(stage.output_at("totals", expected.len(), self.shift)?),
             false => None,
