@@ -31,6 +31,14 @@ fn npz(path: &Path) -> NpzReader<File> {
     NpzReader::new(File::open(path).unwrap()).unwrap()
 }
 
+/// Thresholds, edges of l, an option, and pairs of our array and LensTools'.
+type Run = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
 #[test]
 fn every_statistic_of_the_golden_crops_is_that_of_lenstools() {
     let Some(folder) = shared("golden/stats", Some("COSMOGAN_GOLDEN_STATS")) else {
@@ -52,7 +60,7 @@ fn every_statistic_of_the_golden_crops_is_that_of_lenstools() {
         let crop = crop.to_owned();
         crop.write_npy(File::create(d.join("crop.npy")).unwrap())
             .unwrap();
-        let runs: [(&str, &str, &str, &[(&str, &str)]); 4] = [
+        let runs: [Run; 4] = [
             (
                 "nu_edges",
                 "ps_lin_edges",
