@@ -9,6 +9,8 @@ mod info;
 mod options;
 mod parse;
 mod progress;
+mod stats;
+mod stats_file;
 mod synthesize;
 mod train;
 
@@ -37,6 +39,7 @@ Examples:
   cosmogan train --resume runs/demo --steps 5000   go on where a run stopped
   cosmogan generate --checkpoint runs/demo --count 1000 --out maps.npy
   cosmogan synthesize --count 100 --out maps.npy   random maps of a cosmology
+  cosmogan stats maps.npy --angle 3.5 --out s.npz  power spectra, peaks and more of every map
   cosmogan info --preset paper-256                 layers, parameters, cost of a step
 
 `cosmogan <COMMAND> --help` lists the options of a command.";
@@ -46,6 +49,7 @@ enum Command {
     Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
     Synthesize(synthesize::SynthesizeArgs),
+    Stats(stats::StatsArgs),
     Info(info::InfoArgs),
     Bench(bench::BenchArgs),
     Check(check::CheckArgs),
@@ -58,6 +62,7 @@ pub fn main() -> ExitCode {
         Some(Command::Train(arguments)) => train::run(&arguments),
         Some(Command::Generate(arguments)) => generate::run(&arguments),
         Some(Command::Synthesize(arguments)) => synthesize::run(&arguments),
+        Some(Command::Stats(arguments)) => stats::run(&arguments),
         Some(Command::Info(arguments)) => info::run(&arguments),
         Some(Command::Bench(arguments)) => bench::run(&arguments),
         Some(Command::Check(arguments)) => check::run(&arguments),

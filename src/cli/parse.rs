@@ -7,6 +7,7 @@ use serde::de::value::Error;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use cosmogan::data;
+use cosmogan::stats::arange;
 use cosmogan::train::{Schedule, Segment};
 
 /// A value of an enum by its name in files, so that command line and files agree by construction.
@@ -60,6 +61,25 @@ pub fn fractions(text: &str) -> Result<[f64; 3], String> {
         .ok_or_else(|| "three numbers are needed, such as 0.7,0.15,0.15".to_owned())
 }
 
+/// Edges of bins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edges(pub Vec<f64>);
+
+/// `A:B:STEP`, the edges of NumPy's `arange(A, B, STEP)`, to the bit.
+pub fn edges(text: &str) -> Result<Edges, String> {
+    let numbers: Option<Vec<f64>> = text
+        .split(':')
+        .map(|part| part.trim().parse().ok())
+        .collect();
+    let Some(&[start, stop, step]) = numbers.as_deref() else {
+        return Err("three numbers A:B:STEP are needed, such as -2:2:0.2".to_owned());
+    };
+    arange(start, stop, step).map(Edges).map_err(|_| {
+        "from A in steps of STEP there must be at least two edges below B (and at most a million)"
+            .to_owned()
+    })
+}
+
 /// What a file of maps is written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapFormat {
@@ -107,6 +127,19 @@ mod tests {
         assert_eq!(fractions("0.7, 0.2,0.1"), Ok([0.7, 0.2, 0.1]));
         for bad in ["", "1", "0.5,0.5", "a,b,c", "1,0,0,0"] {
             assert!(fractions(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn edges_are_those_of_numpy() {
+        let Edges(thresholds) = edges("-2: 2:0.2").unwrap();
+        assert_eq!(thresholds.len(), 20);
+        assert_eq!(thresholds[10], -4.440892098500626e-16);
+        assert_eq!(edges("200:50000:200").unwrap().0.len(), 249);
+        for bad in [
+            "", "1:2", "1:2:3:4", "a:b:c", "0:1:1", "0:1:-1", "2:1:0.1", "0:inf:1",
+        ] {
+            assert!(edges(bad).is_err(), "{bad}");
         }
     }
 

@@ -262,6 +262,17 @@ impl Maps {
         file.pixels.read(map, [y0, x0], [size, size], out);
     }
 
+    /// Copies all pixels of `parent` into `out` `[side, side, channels]`, in the units of the file and
+    /// with all digits that it holds.
+    ///
+    /// # Panics
+    /// Where `out` has another length.
+    pub fn read_whole_f64(&self, parent: usize, out: &mut [f64]) {
+        let (file, map) = self.locate(parent);
+        let side = file.pixels.side();
+        file.pixels.read(map, [0, 0], [side, side], out);
+    }
+
     /// Copies pixels `[y, x0..x0 + n]` of `parent` into `out` `[n, channels]`.
     pub(super) fn read_row(&self, parent: usize, y: usize, x0: usize, out: &mut [f32]) {
         let (file, map) = self.locate(parent);

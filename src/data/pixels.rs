@@ -48,16 +48,42 @@ impl Scaling {
         blank: None,
     };
 
-    fn of_float(&self, stored: f64) -> f32 {
-        (self.zero + self.scale * stored) as f32
+    fn of_float(&self, stored: f64) -> f64 {
+        self.zero + self.scale * stored
     }
 
-    fn of_integer(&self, stored: i32) -> f32 {
+    fn of_integer(&self, stored: i32) -> f64 {
         if self.blank == Some(i64::from(stored)) {
-            f32::NAN
+            f64::NAN
         } else {
             self.of_float(f64::from(stored))
         }
+    }
+}
+
+/// What pixels are read as: float32, or float64 where statistics are not to lose digits.
+pub(super) trait Pixel: Copy {
+    fn of_f32(value: f32) -> Self;
+    fn of_f64(value: f64) -> Self;
+}
+
+impl Pixel for f32 {
+    fn of_f32(value: f32) -> Self {
+        value
+    }
+
+    fn of_f64(value: f64) -> Self {
+        value as f32
+    }
+}
+
+impl Pixel for f64 {
+    fn of_f32(value: f32) -> Self {
+        f64::from(value)
+    }
+
+    fn of_f64(value: f64) -> Self {
+        value
     }
 }
 
@@ -162,7 +188,13 @@ impl MappedMaps {
     ///
     /// # Panics
     /// Outside of the map, or where `out` has another length.
-    pub fn read(&self, map: usize, [y0, x0]: [usize; 2], [h, w]: [usize; 2], out: &mut [f32]) {
+    pub fn read<T: Pixel>(
+        &self,
+        map: usize,
+        [y0, x0]: [usize; 2],
+        [h, w]: [usize; 2],
+        out: &mut [T],
+    ) {
         let (side, scaling) = (self.layout.side, self.layout.scaling);
         assert!(map < self.layout.maps, "map {map} of {}", self.layout.maps);
         assert!(h <= side && w <= side && y0 <= side - h && x0 <= side - w);
@@ -171,36 +203,39 @@ impl MappedMaps {
         let big = self.layout.big_endian;
         match (self.layout.number, scaling == Scaling::NONE) {
             (Number::F16, _) => self.copy(rectangle, out, |b: [u8; 2]| {
-                f16::from_bits(ordered(big, b, u16::from_be_bytes, u16::from_le_bytes)).to_f32()
+                let bits = ordered(big, b, u16::from_be_bytes, u16::from_le_bytes);
+                T::of_f32(f16::from_bits(bits).to_f32())
             }),
             (Number::F32, true) => self.copy(rectangle, out, |b: [u8; 4]| {
-                ordered(big, b, f32::from_be_bytes, f32::from_le_bytes)
+                T::of_f32(ordered(big, b, f32::from_be_bytes, f32::from_le_bytes))
             }),
             (Number::F32, false) => self.copy(rectangle, out, |b: [u8; 4]| {
                 let stored = ordered(big, b, f32::from_be_bytes, f32::from_le_bytes);
-                scaling.of_float(f64::from(stored))
+                T::of_f64(scaling.of_float(f64::from(stored)))
             }),
             (Number::F64, true) => self.copy(rectangle, out, |b: [u8; 8]| {
-                ordered(big, b, f64::from_be_bytes, f64::from_le_bytes) as f32
+                T::of_f64(ordered(big, b, f64::from_be_bytes, f64::from_le_bytes))
             }),
             (Number::F64, false) => self.copy(rectangle, out, |b: [u8; 8]| {
-                scaling.of_float(ordered(big, b, f64::from_be_bytes, f64::from_le_bytes))
+                let stored = ordered(big, b, f64::from_be_bytes, f64::from_le_bytes);
+                T::of_f64(scaling.of_float(stored))
             }),
             (Number::I16, _) => self.copy(rectangle, out, |b: [u8; 2]| {
                 let stored = ordered(big, b, i16::from_be_bytes, i16::from_le_bytes);
-                scaling.of_integer(i32::from(stored))
+                T::of_f64(scaling.of_integer(i32::from(stored)))
             }),
             (Number::I32, _) => self.copy(rectangle, out, |b: [u8; 4]| {
-                scaling.of_integer(ordered(big, b, i32::from_be_bytes, i32::from_le_bytes))
+                let stored = ordered(big, b, i32::from_be_bytes, i32::from_le_bytes);
+                T::of_f64(scaling.of_integer(stored))
             }),
         }
     }
 
-    fn copy<const BYTES: usize>(
+    fn copy<T: Pixel, const BYTES: usize>(
         &self,
         (map, [y0, x0], [h, w]): (usize, [usize; 2], [usize; 2]),
-        out: &mut [f32],
-        decode: impl Fn([u8; BYTES]) -> f32,
+        out: &mut [T],
+        decode: impl Fn([u8; BYTES]) -> T,
     ) {
         // Bytes, not a cast slice: old writers align the data to 16 bytes only, or not at all.
         let numbers = self.mapped[self.layout.start..].as_chunks::<BYTES>().0;

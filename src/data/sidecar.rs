@@ -1,5 +1,5 @@
 //! JSON files beside map files that tell what the maps are: `<file name>.json`, else
-//! `<stem>.json`, one flat object with the fields of [`Provenance`]. Read when maps are opened,
+//! `<stem>.json` (unless that is a list), one flat object with the fields of [`Provenance`]. Read when maps are opened,
 //! written with `.npy` files, whose format has no place for it.
 
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::error::DataError;
@@ -54,7 +55,8 @@ pub(super) fn read_sidecar(
     path: &Path,
     side: usize,
 ) -> Result<Option<(PathBuf, Provenance)>, DataError> {
-    for candidate in [sidecar_path(path), path.with_extension("json")] {
+    let by_stem = path.with_extension("json");
+    for candidate in [sidecar_path(path), by_stem.clone()] {
         let io = |source| DataError::Io {
             path: candidate.clone(),
             action: "read",
@@ -73,6 +75,10 @@ pub(super) fn read_sidecar(
         file.take(LONGEST + 1).read_to_end(&mut text).map_err(io)?;
         if text.len() as u64 > LONGEST {
             return Err(refuse(format!("it is longer than {LONGEST} bytes")));
+        }
+        // A list of such a name is a table of the maps that somebody keeps beside them.
+        if candidate == by_stem && serde_json::from_slice::<Vec<IgnoredAny>>(&text).is_ok() {
+            continue;
         }
         let object = serde_json::from_slice::<Map<String, Value>>(&text)
             .map_err(|error| refuse(error.to_string()))?;

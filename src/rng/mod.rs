@@ -43,6 +43,8 @@ pub enum Stream {
     Calibration = 13,
     /// Inputs of tests and benchmarks.
     Benchmark = 12,
+    /// Shape noise of galaxies in maps; the step is the index of the map.
+    ShapeNoise = 14,
 }
 
 /// A stream of random numbers at one step: an addressable array of 2^34 32-bit words.

@@ -11,21 +11,60 @@ pub enum StatsError {
         /// Pixels along the side of one map.
         pixels: usize,
     },
-    /// Maps too small to have a power spectrum.
-    #[error("maps of {0} pixels a side are too small: at least 2 are needed")]
+    /// Maps too small to have a statistic.
+    #[error("maps of {0} pixels a side are too small for this statistic")]
     TooSmall(usize),
+    /// Maps too large for a bispectrum.
+    #[error("maps of {0} pixels a side are too large for a bispectrum: at most 32768 will do")]
+    TooLarge(usize),
     /// The side of a map is not a positive, finite angle.
     #[error("the side of a map is {0} degrees: it should be positive and finite")]
     Angle(f64),
     /// Bin edges are not finite and strictly increasing, or there are fewer than two.
     #[error("bin edges should be at least two finite, strictly increasing numbers")]
     Edges,
+    /// The common unit of thresholds is not a positive, finite number.
+    #[error("a standard deviation of {0} cannot be a unit: it should be positive and finite")]
+    Sigma(f64),
+    /// A folded bispectrum's ratio of sides is out of range.
+    #[error("the ratio of the sides of folded triangles is {0}: it should be between 0 and 1")]
+    Ratio(f64),
+    /// A smoothing scale out of range.
+    #[error(
+        "a smoothing scale of {arcmin} arcmin is unusable: it should be above 0 and below the \
+         side of the map, {side_arcmin} arcmin"
+    )]
+    Smoothing {
+        /// Standard deviation of the Gaussian, arc minutes.
+        arcmin: f64,
+        /// Side of the map, arc minutes.
+        side_arcmin: f64,
+    },
+    /// Shape noise without a usable strength.
+    #[error(
+        "shape noise of {n_gal} galaxies per square arc minute and an rms ellipticity of \
+         {sigma_e} is unusable: both should be positive and finite"
+    )]
+    ShapeNoise {
+        /// Galaxies per square arc minute.
+        n_gal: f64,
+        /// Rms ellipticity.
+        sigma_e: f64,
+    },
+    /// All pixels of a map are equal.
+    #[error("all pixels of map {map} are {value}: a constant map has no statistics")]
+    Constant {
+        /// Index of the map in the set.
+        map: usize,
+        /// The value of its pixels.
+        value: f64,
+    },
     /// A result slice has the wrong length.
     #[error("the result slice has {got} elements for {bins} bins")]
     OutputLength {
         /// Elements of the slice.
         got: usize,
-        /// Bins of the spectrum.
+        /// Bins of the statistic.
         bins: usize,
     },
     /// A pixel is NaN or infinite.
@@ -52,4 +91,14 @@ pub enum StatsError {
         /// Upper edge of the bin (multipole).
         to: f64,
     },
+}
+
+impl StatsError {
+    /// The error as it is told of a piece of a set that begins at map `first`.
+    pub(super) fn of_map(mut self, first: usize) -> Self {
+        if let Self::NotFinite { map, .. } | Self::Constant { map, .. } = &mut self {
+            *map += first;
+        }
+        self
+    }
 }

@@ -5,10 +5,10 @@
 //! a set that arrives in pieces ([`MeanSpectrum`]). No mean subtraction, no apodisation.
 
 use super::StatsError;
+use super::edges::{check_edges, midpoints};
+use super::fourier::{MapTransform, TransformScratch};
 use rayon::prelude::*;
-use realfft::{RealFftPlanner, RealToComplex};
-use rustfft::{Fft, FftPlanner, num_complex::Complex};
-use std::sync::Arc;
+use rustfft::num_complex::Complex;
 
 /// The bin of a mode that lies in none.
 const OUTSIDE: u32 = u32::MAX;
@@ -16,7 +16,7 @@ const OUTSIDE: u32 = u32::MAX;
 /// A binned power spectrum estimator for maps `[pixels, pixels]` of `angle_deg` degrees a side.
 ///
 /// With F the unnormalised real FFT, stored as `[N, N/2+1]`, lx = min(i, N-i) 360/angle,
-/// ly = j 360/angle and l = hypot(lx, ly), a mode is in bin k if `edge[k] < l <= edge[k+1]`, and
+/// ly = j 360/angle and l = sqrt(lx^2 + ly^2), a mode is in bin k if `edge[k] < l <= edge[k+1]`, and
 ///
 /// P_k = (angle in radians / N^2)^2 * mean of |F|^2 over the stored modes of bin k,
 ///
@@ -34,17 +34,13 @@ pub struct PowerSpectrum {
     mean_l: Vec<f64>,
     /// (angle in radians / N^2)^2.
     normalisation: f64,
-    rows: Arc<dyn RealToComplex<f64>>,
-    columns: Arc<dyn Fft<f64>>,
+    transform: MapTransform,
 }
 
-/// Working memory of [`PowerSpectrum::measure`]; one a thread, about 4 N^2 float64.
+/// Working memory of [`PowerSpectrum::measure`]; one a thread, about 2 N^2 float64.
 pub struct Scratch {
-    row: Vec<f64>,
-    half: Vec<Complex<f64>>,
-    transposed: Vec<Complex<f64>>,
-    row_fft: Vec<Complex<f64>>,
-    column_fft: Vec<Complex<f64>>,
+    modes: [Vec<Complex<f64>>; 2],
+    transform: TransformScratch,
 }
 
 impl PowerSpectrum {
@@ -57,10 +53,7 @@ impl PowerSpectrum {
             return Err(StatsError::TooSmall(pixels));
         }
         let l_pixel = fundamental(angle_deg)?;
-        let increasing = l_edges.windows(2).all(|pair| pair[0] < pair[1]);
-        if l_edges.len() < 2 || !increasing || !l_edges.iter().all(|edge| edge.is_finite()) {
-            return Err(StatsError::Edges);
-        }
+        check_edges(l_edges)?;
         let mut mode_counts = vec![0; l_edges.len() - 1];
         let mut mean_l = vec![0.0; l_edges.len() - 1];
         let mut bin_of_mode = Vec::with_capacity(pixels * (pixels / 2 + 1));
@@ -68,7 +61,8 @@ impl PowerSpectrum {
             let ly = column as f64 * l_pixel;
             for row in 0..pixels {
                 let lx = row.min(pixels - row) as f64 * l_pixel;
-                let l = lx.hypot(ly);
+                // As LensTools rounds it: hypot may differ in the last bit, and modes lie on edges.
+                let l = (lx * lx + ly * ly).sqrt();
                 let bin = bin_of(l_edges, l);
                 if bin != OUTSIDE {
                     mode_counts[bin as usize] += 1;
@@ -87,8 +81,7 @@ impl PowerSpectrum {
             mode_counts,
             mean_l,
             normalisation: (angle_deg.to_radians() / (pixels * pixels) as f64).powi(2),
-            rows: RealFftPlanner::new().plan_fft_forward(pixels),
-            columns: FftPlanner::new().plan_fft_forward(pixels),
+            transform: MapTransform::new(pixels),
         })
     }
 
@@ -109,8 +102,7 @@ impl PowerSpectrum {
 
     /// Abscissae as LensTools returns them: the mid-points of the edges.
     pub fn l(&self) -> Vec<f64> {
-        let middle = |pair: &[f64]| 0.5 * (pair[0] + pair[1]);
-        self.l_edges.windows(2).map(middle).collect()
+        midpoints(&self.l_edges)
     }
 
     /// The mean multipole of the stored modes of each bin, where a plot should put its power: in a
@@ -126,13 +118,9 @@ impl PowerSpectrum {
 
     /// Working memory for [`Self::measure`].
     pub fn scratch(&self) -> Scratch {
-        let stored = self.pixels / 2 + 1;
         Scratch {
-            row: self.rows.make_input_vec(),
-            half: vec![Complex::default(); self.pixels * stored],
-            transposed: vec![Complex::default(); self.pixels * stored],
-            row_fft: self.rows.make_scratch_vec(),
-            column_fft: vec![Complex::default(); self.columns.get_inplace_scratch_len()],
+            modes: [self.transform.modes(), Vec::new()],
+            transform: self.transform.scratch(),
         }
     }
 
@@ -146,25 +134,65 @@ impl PowerSpectrum {
         map: &[T],
         power: &mut [f64],
     ) -> Result<(), StatsError> {
-        if map.len() != self.pixels * self.pixels {
-            return Err(self.shape(map.len()));
+        self.check_lengths(map.len(), power.len())?;
+        let Scratch { modes, transform } = scratch;
+        self.transform(transform, &mut modes[0], map)?;
+        self.of_modes(&modes[0], power);
+        Ok(())
+    }
+
+    /// Measures the cross power of two maps `[N, N]` into `power` `[bins]`: Re(F1 conj F2) in place
+    /// of |F|^2, LensTools' `ConvergenceMap.cross`. Empty bins become NaN.
+    ///
+    /// # Errors
+    /// As [`Self::measure`]; a pixel of the second map is told as one of map 1.
+    pub fn measure_cross<T: Copy + Into<f64>>(
+        &self,
+        scratch: &mut Scratch,
+        maps: [&[T]; 2],
+        power: &mut [f64],
+    ) -> Result<(), StatsError> {
+        let Scratch { modes, transform } = scratch;
+        for (index, (map, modes)) in maps.into_iter().zip(modes.iter_mut()).enumerate() {
+            self.check_lengths(map.len(), power.len())?;
+            modes.resize(self.bin_of_mode.len(), Complex::default());
+            self.transform(transform, modes, map)
+                .map_err(|error| error.of_map(index))?;
         }
-        if power.len() != self.bins() {
-            return Err(StatsError::OutputLength {
-                got: power.len(),
-                bins: self.bins(),
-            });
-        }
-        self.transform(scratch, map)?;
+        let [first, second] = modes;
+        let products = first.iter().zip(&*second);
+        self.average(products.map(|(a, b)| a.re * b.re + a.im * b.im), power);
+        Ok(())
+    }
+
+    /// Of a map's modes `[N/2+1, N]`, transposed.
+    pub(super) fn of_modes(&self, modes: &[Complex<f64>], power: &mut [f64]) {
+        self.average(modes.iter().map(Complex::norm_sqr), power);
+    }
+
+    /// The normalised means of a quantity of all stored modes.
+    fn average(&self, modes: impl Iterator<Item = f64>, power: &mut [f64]) {
         power.fill(0.0);
-        for (&bin, mode) in self.bin_of_mode.iter().zip(&scratch.transposed) {
+        for (&bin, value) in self.bin_of_mode.iter().zip(modes) {
             if let Some(sum) = power.get_mut(bin as usize) {
-                *sum += mode.norm_sqr();
+                *sum += value;
             }
         }
         // An empty bin gives 0/0: NaN, as documented.
         for (sum, &count) in power.iter_mut().zip(&self.mode_counts) {
             *sum *= self.normalisation / count as f64;
+        }
+    }
+
+    fn check_lengths(&self, map: usize, power: usize) -> Result<(), StatsError> {
+        if map != self.pixels * self.pixels {
+            return Err(self.shape(map));
+        }
+        if power != self.bins() {
+            return Err(StatsError::OutputLength {
+                got: power,
+                bins: self.bins(),
+            });
         }
         Ok(())
     }
@@ -190,7 +218,7 @@ impl PowerSpectrum {
                 || self.scratch(),
                 |scratch, (index, (power, map))| {
                     self.measure(scratch, map, power)
-                        .map_err(|error| of_map(error, index))
+                        .map_err(|error| error.of_map(index))
                         .err()
                 },
             )
@@ -214,38 +242,26 @@ impl PowerSpectrum {
         mean.finish()
     }
 
-    /// The 2-d real FFT of `map` into `scratch.transposed` `[N/2+1, N]`.
     fn transform<T: Copy + Into<f64>>(
         &self,
-        scratch: &mut Scratch,
+        scratch: &mut TransformScratch,
+        modes: &mut [Complex<f64>],
         map: &[T],
     ) -> Result<(), StatsError> {
-        let (n, stored) = (self.pixels, self.pixels / 2 + 1);
-        let rows = map.chunks_exact(n).zip(scratch.half.chunks_mut(stored));
-        for (index, (row, half)) in rows.enumerate() {
-            for (column, (to, &from)) in scratch.row.iter_mut().zip(row).enumerate() {
+        let n = self.pixels;
+        self.transform.forward(scratch, modes, |y, row| {
+            for (x, (to, &from)) in row.iter_mut().zip(&map[y * n..]).enumerate() {
                 *to = from.into();
                 if !to.is_finite() {
                     return Err(StatsError::NotFinite {
                         map: 0,
-                        pixel: index * n + column,
+                        pixel: y * n + x,
                         value: *to,
                     });
                 }
             }
-            self.rows
-                .process_with_scratch(&mut scratch.row, half, &mut scratch.row_fft)
-                .map_err(|_| self.shape(map.len()))?;
-        }
-        for (column, to) in scratch.transposed.chunks_mut(n).enumerate() {
-            let from = scratch.half[column..].iter().step_by(stored);
-            for (to, from) in to.iter_mut().zip(from) {
-                *to = *from;
-            }
-        }
-        self.columns
-            .process_with_scratch(&mut scratch.transposed, &mut scratch.column_fft);
-        Ok(())
+            Ok(())
+        })
     }
 
     fn shape(&self, got: usize) -> StatsError {
@@ -293,7 +309,7 @@ impl<'a> MeanSpectrum<'a> {
             let spectra = self
                 .estimator
                 .measure_many(piece)
-                .map_err(|error| of_map(error, self.maps))?;
+                .map_err(|error| error.of_map(self.maps))?;
             for spectrum in spectra.chunks(self.sum.len()) {
                 for (sum, value) in self.sum.iter_mut().zip(spectrum) {
                     *sum += value;
@@ -343,7 +359,7 @@ pub fn log_bins(pixels: usize, angle_deg: f64, bins: usize) -> Result<Vec<f64>, 
 }
 
 /// The multipole of the longest wave in a map: 360 / angle.
-fn fundamental(angle_deg: f64) -> Result<f64, StatsError> {
+pub(super) fn fundamental(angle_deg: f64) -> Result<f64, StatsError> {
     let l = 360.0 / angle_deg;
     if angle_deg > 0.0 && l.is_finite() && l > 0.0 {
         Ok(l)
@@ -359,18 +375,6 @@ fn bin_of(edges: &[f64], l: f64) -> u32 {
         OUTSIDE
     } else {
         below as u32 - 1
-    }
-}
-
-/// `error` of a piece that begins at map `first`.
-fn of_map(error: StatsError, first: usize) -> StatsError {
-    match error {
-        StatsError::NotFinite { map, pixel, value } => StatsError::NotFinite {
-            map: map + first,
-            pixel,
-            value,
-        },
-        other => other,
     }
 }
 

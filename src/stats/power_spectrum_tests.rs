@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rng::{Philox, Stream};
-use crate::stats::testing::{golden_map, shared};
+use crate::stats::testing::{golden_map, golden_stats};
 use ndarray::{Array1, Array3};
 use ndarray_npy::{NpzReader, ReadNpyExt};
 use std::fs::File;
@@ -36,13 +36,12 @@ fn the_golden_map_has_the_power_that_lenstools_measures() {
 
 #[test]
 fn four_crops_have_the_power_that_lenstools_measures() {
-    let (Some(crops), Some(golden)) = (
-        shared("golden/stats/crops_256.npy"),
-        shared("golden/stats/lenstools.npz"),
-    ) else {
+    let (Some(crops), Some(golden)) =
+        (golden_stats("crops_256.npy"), golden_stats("lenstools.npz"))
+    else {
         return;
     };
-    let about = shared("golden/stats/crops_256.json").unwrap();
+    let about = golden_stats("crops_256.json").unwrap();
     let about: serde_json::Value = serde_json::from_reader(File::open(about).unwrap()).unwrap();
     let crops = Array3::<f32>::read_npy(File::open(crops).unwrap()).unwrap();
     let mut golden = NpzReader::new(File::open(golden).unwrap()).unwrap();
