@@ -8,6 +8,7 @@
 pub mod backend;
 pub mod data;
 pub mod emulator;
+pub mod evaluate;
 pub mod files;
 pub mod model;
 pub mod report;

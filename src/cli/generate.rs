@@ -113,7 +113,7 @@ impl GenerateArgs {
 
 /// The checkpoint that `path` means. A training that goes on may delete the one that was found before
 /// it is opened: then another has taken its place.
-fn open_checkpoint(path: &Path) -> Result<CheckpointFile> {
+pub fn open_checkpoint(path: &Path) -> Result<CheckpointFile> {
     let mut chances = 5;
     loop {
         let located = locate(path).context("cannot use --checkpoint")?;

@@ -4,8 +4,10 @@ mod bench;
 mod check;
 mod device;
 mod emulate;
+mod evaluate;
 mod generate;
 mod info;
+mod interpolate;
 mod options;
 mod parse;
 mod progress;
@@ -38,6 +40,7 @@ Examples:
   cosmogan train --preset paper-256 --data maps/   the paper's network on your maps
   cosmogan train --resume runs/demo --steps 5000   go on where a run stopped
   cosmogan generate --checkpoint runs/demo --count 1000 --out maps.npy
+  cosmogan evaluate --checkpoint runs/demo --real held-out/ --out report
   cosmogan synthesize --count 100 --out maps.npy   random maps of a cosmology
   cosmogan stats maps.npy --angle 3.5 --out s.npz  power spectra, peaks and more of every map
   cosmogan info --preset paper-256                 layers, parameters, cost of a step
@@ -48,6 +51,8 @@ Examples:
 enum Command {
     Train(Box<train::TrainArgs>),
     Generate(generate::GenerateArgs),
+    Evaluate(Box<evaluate::EvaluateArgs>),
+    Interpolate(interpolate::InterpolateArgs),
     Synthesize(synthesize::SynthesizeArgs),
     Stats(stats::StatsArgs),
     Info(info::InfoArgs),
@@ -61,6 +66,8 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Some(Command::Train(arguments)) => train::run(&arguments),
         Some(Command::Generate(arguments)) => generate::run(&arguments),
+        Some(Command::Evaluate(arguments)) => evaluate::run(&arguments),
+        Some(Command::Interpolate(arguments)) => interpolate::run(&arguments),
         Some(Command::Synthesize(arguments)) => synthesize::run(&arguments),
         Some(Command::Stats(arguments)) => stats::run(&arguments),
         Some(Command::Info(arguments)) => info::run(&arguments),

@@ -95,6 +95,11 @@ impl HeldOutSet {
         self.map_size
     }
 
+    /// The parent of each map.
+    pub fn parents(&self) -> impl Iterator<Item = usize> + '_ {
+        self.crops.iter().map(|&(parent, _, _)| parent)
+    }
+
     /// Channels of a map.
     pub fn channels(&self) -> usize {
         self.maps.channels()

@@ -49,6 +49,7 @@ pub use per_channel::{PerChannel, channel_of};
 pub use prefetch::{Places, Prefetch};
 pub use provenance::{MapsProvenance, Provenance};
 pub use region::Region;
+pub use shuffle::shuffle;
 pub use split::{FileShape, Fractions, Split, SplitKind, SplitRules, SplitSummary, Strips};
 pub use split_record::SplitRecord;
 pub use statistics::{Statistics, Survey, check_finite, pixels_of, survey};

@@ -11,7 +11,7 @@ pub(super) fn below(word: u32, bound: usize) -> usize {
 
 /// Shuffles `items` (Fisher-Yates, Durstenfeld 1964) with blocks `0..items.len() / 2 + 1` of
 /// `philox`; each swap takes 64 bits, so that no bias can be measured.
-pub(super) fn shuffle<T>(items: &mut [T], philox: &Philox) {
+pub fn shuffle<T>(items: &mut [T], philox: &Philox) {
     for i in (1..items.len()).rev() {
         let words = philox.block(i as u32 / 2);
         let pair = 2 * (i % 2);

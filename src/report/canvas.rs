@@ -1,15 +1,18 @@
-//! A picture in memory: a buffer of RGB, text in the embedded font, and the way to a PNG file.
+//! A picture in memory: maps as pixels, over them what was drawn, text in the embedded font, and the
+//! ways to PNG and SVG files.
 //!
-//! Drawing goes through `plotters`; maps are copied into the buffer as they are.
+//! Drawing goes through `plotters`; maps are copied into a buffer as they are.
 
 use super::ReportError;
+use super::record::{Item, Recorder};
+use super::svg;
 use crate::files::write_atomic;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontTransform, register_font};
 use std::fmt::Display;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -21,13 +24,16 @@ pub const INK: RGBColor = RGBColor(34, 34, 34);
 const LIMIT: usize = 16_384;
 
 /// The part of a [`Canvas`] that is drawn on.
-pub type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+pub type Area<'a> = DrawingArea<Recorder<'a>, Shift>;
 
 /// A picture `[height, width, 3]` of bytes, white at first.
 pub struct Canvas {
     pub width: usize,
     pub height: usize,
     rgb: Vec<u8>,
+    /// Whether a pixel was set.
+    painted: bool,
+    items: Vec<Item>,
 }
 
 /// Where text stands and how: `at` is the middle of its height, and in width what `align` says.
@@ -53,6 +59,8 @@ impl Canvas {
             width,
             height,
             rgb: vec![255; width * height * 3],
+            painted: false,
+            items: Vec::new(),
         })
     }
 
@@ -60,39 +68,89 @@ impl Canvas {
     pub fn set(&mut self, x: usize, y: usize, colour: [u8; 3]) {
         let at = (y * self.width + x) * 3;
         self.rgb[at..at + 3].copy_from_slice(&colour);
+        self.painted = true;
     }
 
-    /// Draws on the whole picture.
+    /// Draws on the whole picture, over what was set and drawn before.
     pub fn draw(
         &mut self,
         draw: impl FnOnce(&Area<'_>) -> Result<(), ReportError>,
     ) -> Result<(), ReportError> {
         use_embedded_font()?;
         let size = (self.width as u32, self.height as u32);
-        let backend =
-            BitMapBackend::with_buffer_and_format(&mut self.rgb, size).map_err(drawing)?;
-        let area = backend.into_drawing_area();
-        draw(&area)?;
-        area.present().map_err(drawing)
+        let area = Recorder::new(&mut self.items, size).into_drawing_area();
+        draw(&area)
     }
 
-    /// Writes the picture: the whole file or nothing.
+    /// Places `other` with its upper left at `(x, y)`; what does not fit is left out of the pixels.
+    pub fn place(&mut self, other: &Self, (x, y): (usize, usize)) {
+        if other.painted {
+            let width = other.width.min(self.width.saturating_sub(x));
+            let rows = other.rgb.chunks_exact(other.width * 3);
+            for (row, pixels) in rows.enumerate().take(self.height.saturating_sub(y)) {
+                let at = ((y + row) * self.width + x) * 3;
+                self.rgb[at..at + 3 * width].copy_from_slice(&pixels[..3 * width]);
+            }
+            self.painted = true;
+        }
+        let moved = other
+            .items
+            .iter()
+            .map(|item| item.moved((x as i32, y as i32)));
+        self.items.extend(moved);
+    }
+
+    /// The bytes of a PNG file.
+    pub fn png(&self) -> Result<Vec<u8>, ReportError> {
+        let mut rgb = self.rgb.clone();
+        let size = (self.width as u32, self.height as u32);
+        let mut pixels = BitMapBackend::with_buffer_and_format(&mut rgb, size).map_err(drawing)?;
+        for item in &self.items {
+            item.draw(&mut pixels)?;
+        }
+        pixels.present().map_err(drawing)?;
+        drop(pixels);
+        self.encode(&rgb)
+    }
+
+    fn encode(&self, rgb: &[u8]) -> Result<Vec<u8>, ReportError> {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, self.width as u32, self.height as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let mut writer = encoder.write_header().map_err(drawing)?;
+        writer.write_image_data(rgb).map_err(drawing)?;
+        writer.finish().map_err(drawing)?;
+        Ok(file)
+    }
+
+    /// The text of an SVG file.
+    pub fn svg(&self) -> Result<String, ReportError> {
+        let under = match self.painted {
+            true => Some(self.encode(&self.rgb)?),
+            false => None,
+        };
+        svg::document((self.width, self.height), under.as_deref(), &self.items)
+    }
+
+    /// Writes the picture as PNG: the whole file or nothing.
     pub fn write_png(&self, path: &Path) -> Result<(), ReportError> {
-        write_atomic(path, |file| {
-            let mut encoder = png::Encoder::new(file, self.width as u32, self.height as u32);
-            encoder.set_color(png::ColorType::Rgb);
-            encoder.set_depth(png::BitDepth::Eight);
-            let mut writer = encoder.write_header().map_err(io::Error::from)?;
-            writer
-                .write_image_data(&self.rgb)
-                .map_err(io::Error::from)?;
-            writer.finish().map_err(io::Error::from)
-        })
-        .map_err(|source| ReportError::Write {
+        write(path, &self.png()?)
+    }
+
+    /// Writes the picture as SVG: the whole file or nothing.
+    pub fn write_svg(&self, path: &Path) -> Result<(), ReportError> {
+        write(path, self.svg()?.as_bytes())
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+    write_atomic(path, |file| file.write_all(bytes)).map_err(|source: io::Error| {
+        ReportError::Write {
             path: path.to_owned(),
             source,
-        })
-    }
+        }
+    })
 }
 
 /// Writes `words` on `area`.

@@ -126,7 +126,7 @@ pub fn log_axis(range: &Range<f64>, most: usize) -> LogAxis {
 
 /// Where to mark a logarithmic axis: 1, 2 and 5 times powers of ten, or powers of ten only where
 /// there would be more than `most` of those, or every so many powers.
-fn log_ticks(range: &Range<f64>, most: usize) -> Vec<f64> {
+pub(super) fn log_ticks(range: &Range<f64>, most: usize) -> Vec<f64> {
     let powers = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
     let marks = |digits: &[f64], every: usize| -> Vec<f64> {
         let powers = powers.clone().filter(|p| p.rem_euclid(every as i32) == 0);
@@ -161,22 +161,24 @@ pub fn axis_number(value: f64) -> String {
     if (0..=4).contains(&power) {
         return format!("{}", (value * 100.0).round() / 100.0);
     }
-    let superscript: String = power
-        .to_string()
-        .chars()
-        .map(|digit| match digit.to_digit(10) {
-            Some(1) => '\u{b9}',
-            Some(2) => '\u{b2}',
-            Some(3) => '\u{b3}',
-            Some(digit) => char::from_u32(0x2070 + digit).unwrap_or('?'),
-            None => '\u{207b}',
-        })
-        .collect();
+    let superscript = superscript(power);
     if factor == 1.0 {
         format!("10{superscript}")
     } else {
         format!("{factor}\u{b7}10{superscript}")
     }
+}
+
+/// A power in small raised digits.
+pub(super) fn superscript(power: i32) -> String {
+    let raised = |digit: char| match digit.to_digit(10) {
+        Some(1) => '\u{b9}',
+        Some(2) => '\u{b2}',
+        Some(3) => '\u{b3}',
+        Some(digit) => char::from_u32(0x2070 + digit).unwrap_or('?'),
+        None => '\u{207b}',
+    };
+    power.to_string().chars().map(raised).collect()
 }
 
 #[cfg(test)]

@@ -138,7 +138,7 @@ fn stretch_of(panel: &Panel<'_>, side: usize, style: PictureStyle) -> Result<Str
 }
 
 /// The values and the name of the colour bar whose upper left is `(left, top)`.
-fn bar_scale(
+pub(super) fn bar_scale(
     area: &Area<'_>,
     (left, top): (usize, usize),
     height: usize,

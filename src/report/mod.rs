@@ -4,14 +4,22 @@
 //! Text is set in an embedded font (DejaVu Sans), so a picture is the same on every machine. The
 //! training loop and the commands that generate and judge maps call this module.
 
+mod axis;
 mod canvas;
 mod colour;
 mod comparison;
 mod error;
 mod grid;
 mod histogram;
+pub mod matrix;
+pub mod page;
+pub mod panel;
+mod record;
 mod spectrum;
+pub mod strip;
+mod svg;
 
+pub use canvas::Canvas;
 pub use colour::{PictureStyle, Stretch};
 pub use comparison::{Comparison, comparison_figure};
 pub use error::ReportError;

@@ -91,6 +91,48 @@ pub enum StatsError {
         /// Upper edge of the bin (multipole).
         to: f64,
     },
+    /// Too few maps, samples or values for a statistic.
+    #[error("{got} {what} are too few: at least {needed} are needed")]
+    TooFew {
+        /// What there is too little of.
+        what: &'static str,
+        /// How many there are.
+        got: usize,
+        /// How many there should be.
+        needed: usize,
+    },
+    /// All values of a test are equal, so that there is nothing to test.
+    #[error("all values of the samples are equal: there is nothing to test")]
+    AllEqual,
+    /// Two lists that belong together differ in length.
+    #[error("{what}: {got} where there should be {expected}")]
+    Length {
+        /// What was counted.
+        what: &'static str,
+        /// How many there are.
+        got: usize,
+        /// How many there should be.
+        expected: usize,
+    },
+    /// A feature is NaN or infinite in some maps but not in all: no empty bin, but a fault.
+    #[error("feature {bin} of map {map} is {value}: a bin is finite in every map, or NaN in all")]
+    Feature {
+        /// Index of the map, real ones before generated ones.
+        map: usize,
+        /// Index of the feature (bin).
+        bin: usize,
+        /// The value found.
+        value: f64,
+    },
+    /// No parent of one sample is as large as one of the other, so that nothing can be permuted.
+    #[error(
+        "no parent of the one sample has as many maps as one of the other: labels cannot be \
+         permuted. Group generated maps in blocks of as many maps as real parents have crops"
+    )]
+    NotExchangeable,
+    /// The resampling was asked for no repeats.
+    #[error("the number of {0} should be at least 1")]
+    NoRepeats(&'static str),
 }
 
 impl StatsError {

@@ -7,20 +7,33 @@
 //! compares sets quickly. This module knows nothing of training; the training loop, the
 //! selection of checkpoints and the reports call it.
 
+mod anderson;
 mod bispectrum;
+mod chi_squared;
+mod comparison;
+mod covariance;
 mod derivatives;
 mod distribution;
 mod edges;
 mod error;
 mod fourier;
+mod kolmogorov;
+mod ks_test;
 mod map_statistics;
 mod minkowski;
+mod moment_tests;
 mod moments;
+mod multiple;
+mod neighbours;
+mod novelty;
 mod padded;
+mod parents;
 mod pdf;
 mod peaks;
+mod pixel_test;
 mod plan;
 mod power_spectrum;
+mod resampling;
 mod selection;
 mod shape_noise;
 mod smoothing;
@@ -29,15 +42,33 @@ mod thresholds;
 #[cfg(test)]
 mod testing;
 
+pub use anderson::{AndersonTest, AndersonVariant, Clipped, anderson_ksamp};
 pub use bispectrum::{Bispectrum, Triangles};
+pub use chi_squared::{ChiSquared, DataVector, LARGEST_CONDITION, Refusal, chi_squared};
+pub use comparison::{ComparedFeature, FeatureComparison, Outcome};
+pub use covariance::{CovarianceComparison, correlation, covariance, feature_means, parent_means};
 pub use distribution::{SortedSample, ks_statistic};
 pub use edges::arange;
 pub use error::StatsError;
+pub use kolmogorov::{kolmogorov_n_sf, kolmogorov_sf, smirnov_sf};
+pub use ks_test::{Alternative, KsTest, Method, ks_2samp, ks_p_value};
 pub use map_statistics::{MapStatistics, StatisticsScratch};
+pub use moment_tests::{MomentTests, moment_tests};
 pub use moments::{MOMENT_NAMES, MOMENTS, Moments};
+pub use multiple::{
+    FALSE_DISCOVERY_RATE, ManyTests, PAPER_STYLE_BINS, benjamini_hochberg, paper_style,
+    paper_style_of_values,
+};
+pub use neighbours::{
+    NearestMaps, Neighbour, Pair, closest_features, closest_maps, log_features, nearest_features,
+};
+pub use novelty::{Diversity, Novelty, Repeats, Spread};
+pub use parents::{Design, Parents};
 pub use peaks::{Peak, locate_peaks};
+pub use pixel_test::{PIXEL_BINS, PixelHistograms, PixelTest, pixel_edges};
 pub use plan::{Statistic, StatisticsPlan};
 pub use power_spectrum::{MeanSpectrum, PowerSpectrum, Scratch, log_bins};
+pub use resampling::{FeatureTest, ResampledP, Resampler, Resampling};
 pub use selection::{
     Agreement, KS_SCALE, Reference, SPECTRUM_BINS, SPECTRUM_SCALE, white_noise_like,
 };

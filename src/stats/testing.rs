@@ -24,6 +24,33 @@ pub fn golden_map() -> Vec<f64> {
     (0..32 * 32).map(|_| pixel()).collect()
 }
 
+/// One recorded comparison of scipy: two samples, and what its tests said of them.
+pub struct GoldenCase {
+    pub name: String,
+    pub x: Vec<f64>,
+    pub y: Vec<f64>,
+    pub record: serde_json::Value,
+}
+
+/// scipy's two-sample tests in the folder of reference data, if that is there.
+pub fn golden_cases() -> Option<Vec<GoldenCase>> {
+    let file = std::fs::File::open(shared("golden/tests/ks_ad_scipy.json")?).unwrap();
+    let golden: serde_json::Value = serde_json::from_reader(file).unwrap();
+    let cases = golden["cases"].as_object().unwrap();
+    assert!(cases.len() >= 7);
+    let numbers = |values: &serde_json::Value| -> Vec<f64> {
+        let values = values.as_array().unwrap();
+        values.iter().map(|v| v.as_f64().unwrap()).collect()
+    };
+    let case = |(name, record): (&String, &serde_json::Value)| GoldenCase {
+        name: name.clone(),
+        x: numbers(&record["x"]),
+        y: numbers(&record["y"]),
+        record: record.clone(),
+    };
+    Some(cases.iter().map(case).collect())
+}
+
 /// A file of LensTools' numbers: in the folder that `COSMOGAN_GOLDEN_STATS` names, else in
 /// `golden/stats` of the shared folder.
 pub fn golden_stats(name: &str) -> Option<PathBuf> {

@@ -60,6 +60,11 @@ pub struct CheckpointFile {
 }
 
 impl CheckpointFile {
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens a checkpoint, compares the whole file with its digest and reads its header.
     ///
     /// # Errors

@@ -1,0 +1,394 @@
+//! `cosmogan evaluate`: how good generated maps are, with a report.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use super::device::{Work, with_batch_advice};
+use super::generate::open_checkpoint;
+use super::interpolate::{strip_of, walks};
+use super::options::{DeviceArgs, PictureArgs};
+use super::progress::CountBar;
+use super::say;
+use cosmogan::backend::{Backend, BackendError};
+use cosmogan::data::{Maps, MapsProvenance, Provenance, Transforms};
+use cosmogan::evaluate::{
+    CropRules, EvaluateError, Grade, MapSource, Outcome, Request, Settings, all, evaluate, halves,
+    open,
+};
+use cosmogan::report::strip::Strip;
+use cosmogan::rng::Stream;
+use cosmogan::stats::arange;
+use cosmogan::train::{
+    CheckpointFile, LoadedGenerator, Stop, generator_arena_len, latents, provenance_of,
+    transform_of,
+};
+
+/// Say how good generated maps are, with a report
+///
+/// Compares generated maps with held-out real ones in pixel distribution, power spectrum and its
+/// covariance, Minkowski functionals, peak counts and moments, beside what two sets of real maps
+/// show: real maps are dealt by parent into the set that generated maps are compared with and a second
+/// set, the noise floor. Writes report.html, statistics.json, arrays.npz and figures into --out. Give
+/// real maps that the generator was not trained on.
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// Real maps, not trained on: files, directories or quoted patterns. Larger ones than the
+    /// generated maps are cut into crops that do not overlap
+    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    real: Vec<PathBuf>,
+    /// Generated maps
+    #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "checkpoint",
+          conflicts_with = "checkpoint")]
+    generated: Vec<PathBuf>,
+    /// A generator to make them with instead: checkpoint file, or a run directory
+    #[arg(long, value_name = "FILE|DIR")]
+    checkpoint: Option<PathBuf>,
+    /// Maps that the generator was trained on: says whether it remembers them
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    train: Vec<PathBuf>,
+    /// Side of a whole real map in degrees, where neither files nor the checkpoint tell it
+    #[arg(long, value_name = "DEGREES", allow_negative_numbers = true)]
+    angle: Option<f64>,
+    /// Consecutive real maps of a file that were cut from one parent
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    crops_per_parent: Option<u32>,
+    /// Most maps of each set [default: all real ones, and as many generated ones]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
+    maps: Option<u32>,
+    /// Edges of the power spectrum's bins (multipoles) as in numpy.arange; the paper's are
+    /// 200:50000:200 [default: one bin a multiple of 360 degrees over the side]
+    #[arg(long, value_name = "A:B:STEP", value_parser = l_edges)]
+    l_edges: Option<Edges>,
+    /// Smooth all maps with a Gaussian of this standard deviation
+    #[arg(long, value_name = "ARCMIN", allow_negative_numbers = true)]
+    smooth: Option<f64>,
+    /// Add the shape noise of this many galaxies a square arc minute to all maps
+    #[arg(long, value_name = "N_GAL", allow_negative_numbers = true)]
+    shape_noise: Option<f64>,
+    /// Measure bispectra, too
+    #[arg(long)]
+    bispectrum: bool,
+    /// Random permutations of parents behind each p-value
+    #[arg(long, value_name = "N", default_value_t = 999,
+          value_parser = clap::value_parser!(u32).range(19..=1_000_000))]
+    permutations: u32,
+    /// Seed of generated maps, of how real maps are dealt, and of permutations
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Directory of the report; made where it is missing
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    picture: PictureArgs,
+    /// Maps made at a time
+    #[arg(long, value_name = "N", default_value_t = 64,
+          value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch: u32,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Interpolations on the page, and maps of each.
+const STRIPS: usize = 3;
+const FRAMES: usize = 7;
+
+/// Edges of bins, `200:50000:200`, as `numpy.arange` has them.
+fn l_edges(text: &str) -> Result<Edges, String> {
+    let numbers: Result<Vec<f64>, _> = text.split(':').map(|part| part.trim().parse()).collect();
+    let edges = match numbers.as_deref() {
+        Ok([from, to, step]) => arange(*from, *to, *step).map_err(|error| error.to_string())?,
+        _ => return Err("three numbers are needed, such as 200:50000:200".to_owned()),
+    };
+    Ok(Edges(edges))
+}
+
+/// Edges of bins: one value of an option.
+#[derive(Clone, Debug)]
+struct Edges(Vec<f64>);
+
+/// Runs the command.
+pub fn run(arguments: &EvaluateArgs) -> Result<()> {
+    // Before hours of work.
+    std::fs::create_dir_all(&arguments.out)
+        .with_context(|| format!("cannot create {}", arguments.out.display()))?;
+    let stop = Stop::install().context("cannot listen for Ctrl-C")?;
+    let real = open("real", &arguments.real)?;
+    let outcome = match &arguments.checkpoint {
+        Some(path) => of_checkpoint(arguments, path, &real, &stop)?,
+        None => of_files(arguments, &real, &stop)?,
+    };
+    let page = outcome.write(&arguments.out)?;
+    tell(&outcome);
+    say(&format!("report: {}", page.display()));
+    Ok(())
+}
+
+/// The verdict, as on the page.
+fn tell(outcome: &Outcome) {
+    let verdict = &outcome.evaluation.verdict;
+    say(&verdict.headline);
+    for sentence in &verdict.sentences {
+        let word = match sentence.grade {
+            Grade::Agrees => "agrees ",
+            Grade::Slight => "small  ",
+            Grade::Fails => "DIFFERS",
+            Grade::Untestable => "unknown",
+        };
+        say(&format!("  {word}  {}", sentence.text));
+    }
+    for caveat in &verdict.caveats {
+        say(&format!("  note     {caveat}"));
+    }
+}
+
+fn of_files(arguments: &EvaluateArgs, real: &Arc<Maps>, stop: &Stop) -> Result<Outcome> {
+    let maps = open("generated", &arguments.generated)?;
+    let told = maps.common_provenance(&Provenance::default())?;
+    let side = maps.side(0);
+    let settings = arguments.settings(real, told.pixel_deg, side)?;
+    let [first, second] = arguments.halves(real, side)?;
+    let rules = CropRules {
+        crops_per_parent: Some(1),
+        ..arguments.rules(side)
+    };
+    let most = first.len().max(second.len());
+    let generated = all("generated", &maps, &arguments.generated, &rules, most)?;
+    let extras = (None, Vec::new());
+    evaluate_sets(
+        arguments,
+        [first, second, generated],
+        settings,
+        extras,
+        stop,
+    )
+}
+
+fn of_checkpoint(
+    arguments: &EvaluateArgs,
+    path: &Path,
+    real: &Arc<Maps>,
+    stop: &Stop,
+) -> Result<Outcome> {
+    let mut checkpoint = open_checkpoint(path)?;
+    let description = checkpoint.description().clone();
+    let architecture = &description.architecture;
+    let (side, channels) = (architecture.map_size, architecture.channels);
+    if channels != 1 {
+        bail!("the generator makes maps of {channels} channels; maps of one channel are evaluated");
+    }
+    let told = provenance_of(&description)?.side_deg;
+    let settings = arguments.settings(real, told.map(|angle| angle / side as f64), side)?;
+    let [first, second] = arguments.halves(real, side)?;
+    let transform = transform_of(&description)?;
+    let weights = checkpoint.generator_ema()?;
+    let device = arguments.device.select()?;
+    let batch = (arguments.batch as usize).min(first.len());
+    say(&format!(
+        "{} maps of {side}x{side} pixels from the averaged generator of step {}, in {}, on {}",
+        first.len(),
+        description.step,
+        device.arithmetic().describe(),
+        device.describe(),
+    ));
+    let made = device.run(Evaluating {
+        arguments,
+        checkpoint: &checkpoint,
+        weights: &weights,
+        transform: &transform,
+        batch,
+        real: [first, second],
+        settings,
+        stop,
+    });
+    let arena_len = |batch| generator_arena_len(architecture, batch, device.precision());
+    made.map_err(|error| with_batch_advice(error, batch, arena_len))
+}
+
+/// An evaluation of a generator, on whichever device serves.
+struct Evaluating<'a> {
+    arguments: &'a EvaluateArgs,
+    checkpoint: &'a CheckpointFile,
+    weights: &'a cosmogan::train::Weights,
+    transform: &'a Transforms,
+    batch: usize,
+    real: [MapSource<'a>; 2],
+    settings: Settings,
+    stop: &'a Stop,
+}
+
+impl Work for Evaluating<'_> {
+    type Output = Outcome;
+
+    fn on<B: Backend>(self, backend: impl Fn() -> Result<B, BackendError>) -> Result<Outcome> {
+        let description = self.checkpoint.description();
+        let architecture = &description.architecture;
+        let generator = LoadedGenerator::new(backend()?, architecture, self.weights, self.batch)?;
+        let generator = RefCell::new(generator);
+        let seed = self.arguments.seed;
+        let make = |vectors: &[f32], out: &mut [f32]| -> Result<(), BackendError> {
+            let generator = &mut *generator.borrow_mut();
+            let pieces = vectors.chunks(self.batch * architecture.latent);
+            for (vectors, maps) in pieces.zip(out.chunks_mut(self.batch * architecture.map_len())) {
+                let LoadedGenerator {
+                    backend, sampler, ..
+                } = &mut *generator;
+                sampler.run(backend, vectors, maps)?;
+                self.transform.inverse(maps);
+            }
+            Ok(())
+        };
+        let side = architecture.map_size;
+        let vectors = walks(seed, STRIPS, FRAMES, architecture.latent);
+        let mut walked = vec![0.0; STRIPS * FRAMES * architecture.map_len()];
+        make(&vectors, &mut walked)?;
+        let interpolation = strip_of(&walked, side, FRAMES);
+        let [first, second] = self.real;
+        let maps = first.len();
+        let origin = format!("{}, seed {seed}", self.checkpoint.path().display());
+        let fill = |range: std::ops::Range<usize>, out: &mut [f32]| {
+            let (first, count) = (range.start as u64, range.len());
+            let vectors = latents(seed, Stream::Generate, first, count, architecture.latent);
+            make(&vectors, out).map_err(|error| EvaluateError::Generate(Box::new(error)))
+        };
+        let units = (0..maps as u64).collect();
+        let generated = MapSource::new("generated", origin, side, units, Box::new(fill));
+        let notes = trained_on(&self.arguments.real, &description.data["source"]);
+        let extras = (Some(interpolation), notes);
+        evaluate_sets(
+            self.arguments,
+            [first, second, generated],
+            self.settings,
+            extras,
+            self.stop,
+        )
+    }
+}
+
+/// A note for each of `real` that the checkpoint names as what it was trained on.
+fn trained_on(real: &[PathBuf], source: &serde_json::Value) -> Vec<String> {
+    let source = source.to_string();
+    let named = |path: &&PathBuf| {
+        let there = std::path::absolute(path).unwrap_or_else(|_| (*path).clone());
+        source.contains(&there.display().to_string())
+    };
+    let note = |path: &PathBuf| {
+        format!(
+            "The generator was trained on maps of {}: agreement with them is no proof that it does as well on maps that \
+             it has not seen. Give maps of other parents as --real.",
+            path.display()
+        )
+    };
+    real.iter().filter(named).map(note).collect()
+}
+
+fn evaluate_sets(
+    arguments: &EvaluateArgs,
+    sets: [MapSource<'_>; 3],
+    settings: Settings,
+    (interpolation, notes): (Option<Strip>, Vec<String>),
+    stop: &Stop,
+) -> Result<Outcome> {
+    let [real, second_real, generated] = sets;
+    let bar: RefCell<Option<(&'static str, CountBar)>> = RefCell::new(None);
+    let progress = |label: &'static str, done: usize, of: usize| {
+        if let Some(signal) = stop.requested() {
+            return Err(EvaluateError::Stopped(signal.to_string()));
+        }
+        let mut bar = bar.borrow_mut();
+        if bar.as_ref().is_none_or(|(last, _)| *last != label) {
+            *bar = Some((label, CountBar::new(label)));
+        }
+        if let Some((_, bar)) = &*bar {
+            bar.show(done, of);
+            if done == of {
+                bar.finish();
+            }
+        }
+        Ok(())
+    };
+    let side = real.side;
+    let training = if arguments.train.is_empty() {
+        None
+    } else {
+        let maps = open("training", &arguments.train)?;
+        let rules = arguments.rules(side);
+        Some(all(
+            "training",
+            &maps,
+            &arguments.train,
+            &rules,
+            usize::MAX,
+        )?)
+    };
+    let request = Request {
+        training,
+        real,
+        second_real,
+        generated,
+        settings,
+        permutations: arguments.permutations as usize,
+        style: arguments.picture.style,
+        interpolation,
+        notes,
+        program: concat!("cosmogan ", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    Ok(evaluate(request, &progress)?)
+}
+
+impl EvaluateArgs {
+    fn rules(&self, side: usize) -> CropRules {
+        CropRules {
+            side,
+            crops_per_parent: self.crops_per_parent.map(|k| k as usize),
+            seed: self.seed,
+        }
+    }
+
+    fn halves<'a>(&self, real: &Arc<Maps>, side: usize) -> Result<[MapSource<'a>; 2]> {
+        let most = self.maps.map_or(usize::MAX, |maps| maps as usize);
+        Ok(halves(real, &self.real, &self.rules(side), most)?)
+    }
+
+    /// What all sets are measured with; `told` are degrees a pixel of the generated maps.
+    fn settings(&self, real: &Maps, told: Option<f64>, side: usize) -> Result<Settings> {
+        let asked = Provenance {
+            side_deg: self.angle,
+            ..Provenance::default()
+        };
+        if let Some(angle) = self.angle
+            && !(angle > 0.0 && angle <= 180.0)
+        {
+            bail!("--angle is {angle}: it is the side of a map, above 0 and up to 180 degrees");
+        }
+        for (name, value) in [
+            ("--smooth", self.smooth),
+            ("--shape-noise", self.shape_noise),
+        ] {
+            if let Some(value) = value
+                && !(value > 0.0 && value.is_finite())
+            {
+                bail!("{name} is {value}: it must be above 0");
+            }
+        }
+        let MapsProvenance { pixel_deg, .. } = real.common_provenance(&asked)?;
+        let pixel_deg = match (pixel_deg, told) {
+            (Some(real), Some(generated)) if (real / generated - 1.0).abs() > 1e-3 => {
+                return Err(EvaluateError::Scale { generated, real }.into());
+            }
+            (Some(pixel), _) | (None, Some(pixel)) => pixel,
+            (None, None) => return Err(EvaluateError::NoAngle.into()),
+        };
+        Ok(Settings {
+            angle_deg: pixel_deg * side as f64,
+            l_edges: self.l_edges.as_ref().map(|edges| edges.0.clone()),
+            smooth_arcmin: self.smooth,
+            shape_noise: self.shape_noise,
+            seed: self.seed,
+            bispectrum: self.bispectrum,
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! Halves of real maps share no parent, and what cannot be compared is refused.
+
+use super::*;
+use crate::data::write_npy_header;
+use crate::data::write_npy_pixels;
+
+fn file(directory: &tempfile::TempDir, name: &str, maps: usize, side: usize) -> PathBuf {
+    let path = directory.path().join(name);
+    let mut bytes = Vec::new();
+    write_npy_header(&mut bytes, [maps, side, side]).unwrap();
+    let pixels: Vec<f32> = (0..maps * side * side)
+        .map(|k| (k / (side * side)) as f32)
+        .collect();
+    write_npy_pixels(&mut bytes, &pixels).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn rules(side: usize, crops_per_parent: Option<usize>) -> CropRules {
+    CropRules {
+        side,
+        crops_per_parent,
+        seed: 1,
+    }
+}
+
+/// The parents (pixel values) of the maps of a source.
+fn values(source: &mut MapSource<'_>) -> Vec<f32> {
+    let size = source.side * source.side;
+    let mut maps = vec![0.0; source.len() * size];
+    source.fill(0..source.len(), &mut maps).unwrap();
+    maps.chunks(size).map(|map| map[0]).collect()
+}
+
+#[test]
+fn halves_share_no_parent_and_crops_of_one_are_one_unit() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = [file(&directory, "a.npy", 6, 16)];
+    let maps = open("real", &path).unwrap();
+    let [mut first, mut second] = halves(&maps, &path, &rules(8, None), usize::MAX).unwrap();
+    assert_eq!((first.len(), second.len()), (12, 12));
+    assert!(first.units_known);
+    let (a, b) = (values(&mut first), values(&mut second));
+    assert!(a.iter().all(|parent| !b.contains(parent)));
+    for (value, unit) in a.iter().zip(&first.units) {
+        let alike = a
+            .iter()
+            .zip(&first.units)
+            .filter(|(_, other)| *other == unit);
+        assert!(alike.clone().count() == 4 && alike.into_iter().all(|(other, _)| other == value));
+    }
+}
+
+#[test]
+fn groups_of_maps_stay_together_and_unknown_parents_are_said_to_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = [file(&directory, "a.npy", 12, 8)];
+    let maps = open("real", &path).unwrap();
+    let [first, _] = halves(&maps, &path, &rules(8, Some(3)), usize::MAX).unwrap();
+    assert!(first.units_known && first.len() == 6);
+    let mut units = first.units.clone();
+    units.dedup();
+    assert_eq!(units.len(), 2);
+    let [mut first, second] = halves(&maps, &path, &rules(8, None), 100).unwrap();
+    assert!(!first.units_known && !second.units_known);
+    assert_eq!(values(&mut first), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    let error = halves(&maps, &path, &rules(8, Some(5)), 100).err().unwrap();
+    assert!(error.to_string().contains("whole groups"), "{error}");
+}
+
+#[test]
+fn few_small_and_mixed_maps_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let few = [file(&directory, "few.npy", 3, 8)];
+    let maps = open("real", &few).unwrap();
+    let refused = |size| {
+        halves(&maps, &few, &rules(size, None), 9)
+            .err()
+            .unwrap()
+            .to_string()
+    };
+    assert!(refused(8).contains("at least 4 parents"), "{}", refused(8));
+    assert!(
+        refused(16).contains("the generated ones 16"),
+        "{}",
+        refused(16)
+    );
+    let mixed = [few[0].clone(), file(&directory, "large.npy", 2, 16)];
+    let error = open("real", &mixed).unwrap_err().to_string();
+    assert!(error.contains("8 to 16 pixels"), "{error}");
+}
