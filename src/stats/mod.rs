@@ -5,6 +5,11 @@
 //! result is the same for any number of threads: work is cut up by the data alone, and sums are
 //! taken in the order of the maps. This module knows nothing of training; the training loop, the
 //! selection of checkpoints and the reports call it.
+//!
+//! Tests of significance are calibrated by dealing whole parents anew ([`Parents`], [`Design`],
+//! [`Resampler`], [`PixelTest`]) and summed up over many features ([`FeatureComparison`]). The
+//! p-values of scipy ([`ks_2samp`], [`anderson_ksamp`]) stand beside them, right for independent
+//! maps. Distances that are no tests: [`chi_squared`], [`CovarianceComparison`], [`Novelty`].
 
 mod anderson;
 mod chi_squared;
