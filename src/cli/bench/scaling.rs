@@ -170,10 +170,13 @@ pub fn run(arguments: &ScalingArgs) -> Result<()> {
         .filter(|row| row.axis == Axis::Threads)
         .collect();
     if let Some(parallel) = amdahl(threads.iter().map(|row| (row.threads, row.point.seconds))) {
-        say(&format!(
-            "threads: {:.1}% of a step's work is done in parallel (Amdahl)",
-            100.0 * parallel
-        ));
+        say(&match parallel > 0.0 {
+            true => format!(
+                "threads: {:.1}% of a step's work is done in parallel (Amdahl)",
+                100.0 * parallel
+            ),
+            false => "threads: more of them made no step faster; is the machine busy?".to_owned(),
+        });
     }
     let report = Report {
         device: device.name(),
