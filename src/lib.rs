@@ -1,8 +1,8 @@
 //! CosmoGAN: deep convolutional GANs that emulate weak-lensing convergence maps.
 //!
 //! The library trains the networks ([`train`]), runs them ([`model`], [`tape`], [`backend`]) and
-//! judges what they make ([`stats`], [`report`]). Dependencies point one way only:
-//! `train`/`report` -> `tape`/`stats`/`data` -> `backend`; `stats` knows nothing of training and
+//! judges what they make ([`stats`], [`evaluate`], [`report`]). Dependencies point one way only:
+//! `train`/`evaluate` -> `report` -> `tape`/`stats`/`data` -> `backend`; `stats` knows nothing of training and
 //! `model` nothing of devices.
 
 pub mod backend;

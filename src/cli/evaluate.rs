@@ -112,9 +112,9 @@ struct Edges(Vec<f64>);
 
 /// Runs the command.
 pub fn run(arguments: &EvaluateArgs) -> Result<()> {
-    // Before hours of work.
-    std::fs::create_dir_all(&arguments.out)
-        .with_context(|| format!("cannot create {}", arguments.out.display()))?;
+    if arguments.out.exists() && !arguments.out.is_dir() {
+        bail!("--out {} is no directory", arguments.out.display());
+    }
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
     let real = open("real", &arguments.real)?;
     let outcome = match &arguments.checkpoint {

@@ -363,7 +363,7 @@ pub fn pixel_result(
     let (d, p) = pixel_test(generated, &widths);
     let (floor_d, floor_p) = pixel_test(floor, &widths);
     Ok(PixelResult {
-        test: "Kolmogorov-Smirnov D of all pixels on a grid of 0.02 sigma; permutation of parents"
+        test: "Kolmogorov-Smirnov D of all pixels on a grid of 0.02 sigma, from -6 to 20; permutation of parents"
             .into(),
         d,
         p,

@@ -6,7 +6,8 @@ use super::distances::correlations;
 use super::error::EvaluateError;
 use super::evaluation::{Axis, Evaluation, StatisticResult};
 use super::measure::{Estimators, Measured};
-use super::words::p_value;
+use super::panels::{axis_name, bands, chosen, worst};
+use super::phrases::{capital, p_value};
 use crate::report::matrix::Matrix;
 use crate::report::panel::{Bands, Curve, Distribution, Set};
 use crate::report::strip::{Row, Strip};
@@ -14,7 +15,7 @@ use crate::report::{Canvas, PictureStyle, ReportError, Stretch};
 use crate::stats::Statistic;
 
 /// Bins of the fine pixel distribution that are joined for the picture.
-const JOINED: usize = 25;
+const JOINED: usize = 20;
 /// Between pictures of a figure's file.
 const GAP: usize = 12;
 
@@ -434,84 +435,4 @@ impl Material<'_> {
             wide: false,
         }))
     }
-}
-
-/// Three bins, spread over those that are tested.
-fn chosen(result: &StatisticResult) -> Vec<usize> {
-    let open: Vec<usize> = (0..result.bins.len())
-        .filter(|&bin| !result.bins[bin].empty)
-        .collect();
-    let mut chosen: Vec<usize> = [1, 3, 5]
-        .map(|sixth| open[sixth * (open.len() - 1) / 6])
-        .to_vec();
-    chosen.dedup();
-    chosen
-}
-
-/// The bin whose distributions are furthest apart.
-fn worst(result: &StatisticResult) -> usize {
-    let d = |bin: &usize| result.generated_against_real.ks.effect[*bin].unwrap_or(-1.0);
-    let bins = 0..result.bins.len();
-    let open = bins.filter(|&bin| !result.bins[bin].empty);
-    open.max_by(|a, b| d(a).total_cmp(&d(b))).unwrap_or(0)
-}
-
-fn axis_name(result: &StatisticResult) -> String {
-    match result.name.as_str() {
-        "power_spectrum" => "P(\u{2113})  [sr]".into(),
-        _ => capital(&result.title),
-    }
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_uppercase().chain(letters).collect(),
-        None => String::new(),
-    }
-}
-
-fn bands(
-    result: &StatisticResult,
-    title: &str,
-    marked: &[usize],
-) -> Result<(String, Canvas), EvaluateError> {
-    let curve = |set, spreads: &[Option<super::evaluation::Spread>]| {
-        let value = |f: fn(&super::evaluation::Spread) -> f64| -> Vec<f64> {
-            spreads
-                .iter()
-                .map(|s| s.as_ref().map_or(f64::NAN, f))
-                .collect()
-        };
-        Curve {
-            set,
-            mean: value(|spread| spread.mean),
-            deviation: value(|spread| spread.deviation),
-        }
-    };
-    let positive = result.real.iter().flatten().all(|spread| spread.mean > 0.0);
-    let multipole = result.axis == Axis::Multipole;
-    let peaks = result.name.starts_with("peak_count");
-    let bands = Bands {
-        title: title.into(),
-        x_name: match result.axis {
-            Axis::Multipole => "multipole \u{2113}".into(),
-            _ if result.name.ends_with("_per_map") => "threshold / \u{3c3} of each map".into(),
-            _ => "threshold / \u{3c3} of the real maps".into(),
-        },
-        y_name: axis_name(result),
-        x_log: multipole,
-        y_log: positive && (multipole || peaks),
-        x: result.bins.iter().map(|bin| bin.at).collect(),
-        curves: vec![
-            curve(Set::Real, &result.real),
-            curve(Set::SecondReal, &result.second_real),
-            curve(Set::Generated, &result.generated),
-        ],
-        marked: marked.to_vec(),
-    };
-    Ok((
-        format!("{title}: mean and scatter of real and generated maps"),
-        bands.draw()?,
-    ))
 }

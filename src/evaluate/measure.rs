@@ -13,7 +13,7 @@ const PIXELS_AT_ONCE: usize = 1 << 24;
 /// Log bins of the power spectrum in the chi-squared's data vector.
 pub const LOG_BINS: usize = 16;
 /// Edges of the fine distribution of pixels, in the common unit.
-const FINE: (f64, f64, f64) = (-8.0, 60.0, 0.02);
+const FINE: (f64, f64, f64) = (-6.0, 20.0, 0.02);
 
 /// What is done to every map before it is measured, and in which bins.
 #[derive(Clone, Debug)]

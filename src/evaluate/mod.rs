@@ -11,6 +11,8 @@ mod figures;
 mod measure;
 mod novelty;
 mod pages;
+mod panels;
+mod phrases;
 mod run;
 mod sets;
 mod words;

@@ -2,7 +2,8 @@
 
 use super::evaluation::{Axis, Evaluation, Grade, StatisticResult, Tests};
 use super::figures::Figure;
-use super::words::{LARGE_RATIO, LARGE_SHIFT, LEVEL, p_value};
+use super::phrases::p_value;
+use super::words::{LARGE_RATIO, LARGE_SHIFT, LEVEL};
 use crate::report::ReportError;
 use crate::report::page::{self, Block, Mark, Page, Table};
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::evaluate::evaluation::{
     Bin, Comparison, NoveltyResult, PixelResult, SetInfo, Spread, StatisticResult,
 };
+use crate::evaluate::phrases::thousands;
 
 const BINS: usize = 20;
 
