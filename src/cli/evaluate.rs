@@ -1,6 +1,7 @@
 //! `cosmogan evaluate`: how good generated maps are, with a report.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -202,6 +203,7 @@ fn of_checkpoint(
         batch,
         real: [first, second],
         settings,
+        notes: trained_on(real, checkpoint.path()),
         stop,
     });
     let arena_len = |batch| generator_arena_len(architecture, batch, device.precision());
@@ -217,6 +219,7 @@ struct Evaluating<'a> {
     batch: usize,
     real: [MapSource<'a>; 2],
     settings: Settings,
+    notes: Vec<String>,
     stop: &'a Stop,
 }
 
@@ -256,8 +259,7 @@ impl Work for Evaluating<'_> {
         };
         let units = (0..maps as u64).collect();
         let generated = MapSource::new("generated", origin, side, units, Box::new(fill));
-        let notes = trained_on(&self.arguments.real, &description.data["source"]);
-        let extras = (Some(interpolation), notes);
+        let extras = (Some(interpolation), self.notes);
         evaluate_sets(
             self.arguments,
             [first, second, generated],
@@ -268,21 +270,33 @@ impl Work for Evaluating<'_> {
     }
 }
 
-/// A note for each of `real` that the checkpoint names as what it was trained on.
-fn trained_on(real: &[PathBuf], source: &serde_json::Value) -> Vec<String> {
-    let source = source.to_string();
-    let named = |path: &&PathBuf| {
-        let there = std::path::absolute(path).unwrap_or_else(|_| (*path).clone());
-        source.contains(&there.display().to_string())
+/// A note where files of `real` are among those that the run of `checkpoint` recorded as its data.
+fn trained_on(real: &Maps, checkpoint: &Path) -> Vec<String> {
+    let record = checkpoint
+        .parent()
+        .and_then(Path::parent)
+        .and_then(|run| std::fs::read(run.join("split.json")).ok());
+    // A checkpoint that was moved has no record beside it.
+    let record: serde_json::Value = record
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default();
+    let files = record["files"].as_array().cloned().unwrap_or_default();
+    let known: HashSet<PathBuf> = files
+        .iter()
+        .filter_map(|file| std::fs::canonicalize(file["path"].as_str()?).ok())
+        .collect();
+    let mut paths = (0..real.len()).map(|parent| real.place(parent).path);
+    let Some(path) = paths.find(|path| {
+        let there = std::fs::canonicalize(path);
+        there.is_ok_and(|there| known.contains(&there))
+    }) else {
+        return Vec::new();
     };
-    let note = |path: &PathBuf| {
-        format!(
-            "The generator was trained on maps of {}: agreement with them is no proof that it does as well on maps that \
-             it has not seen. Give maps of other parents as --real.",
-            path.display()
-        )
-    };
-    real.iter().filter(named).map(note).collect()
+    vec![format!(
+        "The generator was trained on maps of {}: agreement with them is no proof that it does as well on maps that it \
+         has not seen. Give maps of other parents as --real.",
+        path.display()
+    )]
 }
 
 fn evaluate_sets(
