@@ -1,9 +1,10 @@
 // targets: sm_75
 //
-// One Adam update of a network's flat parameters, and the exponential moving average of them.
+// One Adam update of a network's flat parameters, and of the exponential moving average of them where
+// there is one.
 //
 // Mapping: a thread takes four adjacent values, or one where pointers are not aligned and at the
-// end (see vector.cuh). No shared memory. Memory-bound: 28 bytes a parameter, 12 in the average.
+// end (see vector.cuh). No shared memory. Memory-bound: 28 bytes a parameter, 8 more with an average.
 
 #include "step_values.cuh"
 #include "vector.cuh"
@@ -13,6 +14,7 @@ struct AdamParams {
     const float *gradient;
     float *first;
     float *second;
+    float *average;  // may be null
     const StepValues *values;
     unsigned len;
     unsigned vectors;
@@ -27,6 +29,7 @@ struct AdamParams {
 extern "C" __global__ void __launch_bounds__(256) adam(const AdamParams p)
 {
     const AdamValues now = p.values->adam[p.which];
+    const float decay = p.values->average_decay, rest = p.values->average_rest;
     elementwise(p.len, p.vectors, [&](unsigned at, auto shape) {
         constexpr int W = sizeof(shape) / sizeof(float);
         const Vector<W> gradient = load<W>(p.gradient + at);
@@ -45,28 +48,13 @@ extern "C" __global__ void __launch_bounds__(256) adam(const AdamParams p)
         store(p.first + at, first);
         store(p.second + at, second);
         store(p.parameters + at, parameters);
-    });
-}
-
-struct AverageParams {
-    float *average;
-    const float *values;
-    const StepValues *step;
-    unsigned len;
-    unsigned vectors;
-};
-
-extern "C" __global__ void __launch_bounds__(256) average(const AverageParams p)
-{
-    const float decay = p.step->average_decay, rest = p.step->average_rest;
-    elementwise(p.len, p.vectors, [&](unsigned at, auto shape) {
-        constexpr int W = sizeof(shape) / sizeof(float);
-        const Vector<W> values = load<W>(p.values + at);
-        Vector<W> average = load<W>(p.average + at);
+        if (p.average != nullptr) {
+            Vector<W> average = load<W>(p.average + at);
 #pragma unroll
-        for (int i = 0; i < W; ++i) {
-            average.v[i] = decay * average.v[i] + rest * values.v[i];
+            for (int i = 0; i < W; ++i) {
+                average.v[i] = decay * average.v[i] + rest * parameters.v[i];
+            }
+            store(p.average + at, average);
         }
-        store(p.average + at, average);
     });
 }

@@ -1,4 +1,10 @@
 // targets: sm_80
+// occupancy: few_dgrad_v3_one_pad1 4
+// occupancy: few_dgrad_v3_one_pad2 4
+// occupancy: few_dgrad_v3_four_pad1 4
+// occupancy: few_dgrad_v3_four_pad2 4
+// occupancy: few_dgrad_v3_any_pad1 4
+// occupancy: few_dgrad_v3_any_pad2 4
 //
 // dgrad from a small plane in bf16 to maps in f32: the generator's last layer, and the gradient that
 // reaches the discriminator's maps.
@@ -14,7 +20,7 @@
 // 16 small channels after the other, the 18 x 34 small pixels that they meet (1.2 times those of the
 // tile) and the weights go through shared memory, 8 channels of one pixel behind another, so that
 // neighbours read and write them without conflicts. BIG channels of the maps are made at once: 1
-// takes 22 KiB and 5 blocks fit (4 on sm_86 and sm_89), 4 take 27 KiB and 4 blocks (3) fit.
+// takes 96 registers and 5 blocks fit (4 on sm_86 and sm_89), 4 take 128 and 4 blocks fit.
 #include "few_v3.cuh"
 
 struct FewDgradParams {
@@ -24,11 +30,12 @@ struct FewDgradParams {
     const float *weights;
     const float *bias;     // of the maps' channels; may be null
     float *output;
+    const float *value;    // backward: the output of the block that made the maps; else null
     int samples;           // of a group
     int side;
     int c_big;
     int c_small;
-    int activation;        // of the output
+    int activation;        // of the output, or of the block that made the maps
     int input_activation;  // of the input, behind the norm
 };
 
@@ -145,6 +152,13 @@ __device__ __forceinline__ void add_octet(float (&sum)[BIG][DOWN<BIG>][2][2], co
     }
 }
 
+// What becomes of a sum: forward the activation, backward the slope at the map's value.
+__device__ __forceinline__ float finished(const FewDgradParams &p, float sum, float bias, int at)
+{
+    return p.value != nullptr ? sum * slope(p.activation, p.value[at])
+                              : activate(p.activation, sum + bias);
+}
+
 // Stores two rows of the maps for each row of positions.
 template <int BIG, bool VECTOR>
 __device__ __forceinline__ void store_rows(const float (&sum)[BIG][DOWN<BIG>][2][2],
@@ -166,18 +180,27 @@ __device__ __forceinline__ void store_rows(const float (&sum)[BIG][DOWN<BIG>][2]
         if (y >= big_side) {
             break;
         }
-        float *to = p.output + ((tile.n * big_side + y) * big_side + 2 * tile.x) * p.c_big + first;
+        const int start = ((tile.n * big_side + y) * big_side + 2 * tile.x) * p.c_big + first;
+        float *to = p.output + start;
         if constexpr (BIG == 1) {
-            const float left = activate(p.activation, sum[0][i][down][0] + bias[0]);
-            const float right = activate(p.activation, sum[0][i][down][1] + bias[0]);
             if (tile.x + column >= p.side) {
                 continue;
             }
+            const int at = 2 * column * p.c_big;
+            float left = sum[0][i][down][0], right = sum[0][i][down][1];
             if constexpr (VECTOR) {
+                if (p.value != nullptr) {
+                    const float2 y = reinterpret_cast<const float2 *>(p.value + start)[column];
+                    left *= slope(p.activation, y.x);
+                    right *= slope(p.activation, y.y);
+                } else {
+                    left = activate(p.activation, left + bias[0]);
+                    right = activate(p.activation, right + bias[0]);
+                }
                 reinterpret_cast<float2 *>(to)[column] = make_float2(left, right);
             } else {
-                to[2 * column * p.c_big] = left;
-                to[(2 * column + 1) * p.c_big] = right;
+                to[at] = finished(p, left, bias[0], start + at);
+                to[at + p.c_big] = finished(p, right, bias[0], start + at + p.c_big);
             }
         } else {
             // Lanes have pixels, a row has channels side by side: they change hands.
@@ -186,16 +209,15 @@ __device__ __forceinline__ void store_rows(const float (&sum)[BIG][DOWN<BIG>][2]
 #pragma unroll
             for (int big = 0; big < BIG; ++big) {
                 if (big < bigs) {
-                    values[2 * column * bigs + big] =
-                        activate(p.activation, sum[big][i][down][0] + bias[big]);
-                    values[(2 * column + 1) * bigs + big] =
-                        activate(p.activation, sum[big][i][down][1] + bias[big]);
+                    values[2 * column * bigs + big] = sum[big][i][down][0] + bias[big];
+                    values[(2 * column + 1) * bigs + big] = sum[big][i][down][1] + bias[big];
                 }
             }
             __syncwarp();
             const int len = 2 * min(COLUMNS, p.side - tile.x) * bigs;
             for (int at = column; at < len; at += 32) {
-                to[at / bigs * p.c_big + at % bigs] = values[at];
+                const int place = at / bigs * p.c_big + at % bigs;
+                to[place] = finished(p, values[at], 0.0f, start + place);
             }
         }
     }

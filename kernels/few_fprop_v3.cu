@@ -1,4 +1,12 @@
 // targets: sm_80
+// occupancy: few_fprop_v3_forward 2
+// occupancy: few_fprop_v3_forward_any 2
+// occupancy: few_fprop_v3_moments 2
+// occupancy: few_fprop_v3_moments_any 2
+// occupancy: few_fprop_v3_backward 2
+// occupancy: few_fprop_v3_backward_any 2
+// occupancy: few_fprop_v3_applied 2
+// occupancy: few_fprop_v3_applied_any 1
 //
 // fprop from maps in f32 to a small plane in bf16, and what is done with the sums before they are
 // stored: the end of a block's forward pass, or of a gradient's way back through one.
@@ -13,7 +21,7 @@
 // adjacent pixels of a row by 8 channels; 8 lanes store a pixel's 128 bytes. For one big channel
 // after the other, the big pixels that the tile meets (19 x 68) and the filter's 25 x 64 weights go
 // through shared memory: 18 KiB with what the ends need. At most 128 registers: 2 blocks a
-// multiprocessor on all targets.
+// multiprocessor on all targets (applied_any: one more, and 1 block before sm_90).
 #include "few_v3.cuh"
 
 struct FewFpropParams {

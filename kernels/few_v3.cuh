@@ -7,28 +7,7 @@
 #pragma once
 
 #include "few_channels.cuh"
-
-struct bf16 {
-    unsigned short bits;
-};
-
-// Two bf16 in a word, rounded to nearest, ties to even: the lower half is at the lower address.
-__device__ __forceinline__ unsigned narrow2(float low, float high)
-{
-    unsigned pair;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-    return pair;
-}
-
-__device__ __forceinline__ float widen_low(unsigned pair)
-{
-    return __uint_as_float(pair << 16);
-}
-
-__device__ __forceinline__ float widen_high(unsigned pair)
-{
-    return __uint_as_float(pair & 0xffff0000u);
-}
+#include "half.cuh"
 
 constexpr int OCTET = 8;
 

@@ -1,4 +1,6 @@
 // targets: sm_80
+// occupancy: few_wgrad_v3 2
+// occupancy: few_wgrad_v3_any 2
 //
 // wgrad between maps in f32 and a small plane in bf16: the gradients of both networks' outermost
 // weights.

@@ -12,17 +12,16 @@
 //   fprop  [kappa_y][16 channels][kappa_x][tap_x][tap_y]
 //   dgrad  [kappa_y][kappa_x][16 channels][tap_x from behind][tap_y from behind]
 //
-// Mapping: a block makes one tap of 32 x 32 channels: rows of 32 weights are read whole into shared
-// memory, 512 bytes a warp are written. 4.2 KB; memory-bound.
+// Mapping: a block makes one tap of 32 x 32 channels, for either operation or for both: rows of 32
+// weights are read whole into shared memory, 512 bytes a warp are written. 4.2 KB; memory-bound.
 #include "half.cuh"
 
 struct PackParams {
     const float *weights;
-    uint4 *packed;
+    uint4 *fprop;  // may be null
+    uint4 *dgrad;  // may be null
     int c_big;
     int c_small;
-    int dgrad;
-    int unused;
 };
 
 constexpr int TAPS = 5;
@@ -49,6 +48,38 @@ __device__ __forceinline__ int step_of(int tap, int chunk, int chunks, bool dgra
     return before + (chunk * TAPS + horizontal * 3 + x) * down + y;
 }
 
+// The block's weights in the order of one operation.
+template <bool DGRAD>
+__device__ __forceinline__ void write(const PackParams &p, const float (&weights)[EXTENT][EXTENT + 1],
+                                      int tap, int first_big, int first_small)
+{
+    const int lane = threadIdx.x % EXTENT;
+    const int first_summed = DGRAD ? first_small : first_big;
+    const int first_output = DGRAD ? first_big : first_small;
+    const int summed = DGRAD ? p.c_small : p.c_big;
+    const int outputs = DGRAD ? p.c_big : p.c_small;
+    const int chunks = (summed + 15) / 16;
+    // A thread writes a lane's 16 bytes of half a group.
+    const int half = threadIdx.x / 32 % 2;
+    const int chunk = first_summed / 16 + threadIdx.x / 64;
+    if (chunk >= chunks) {
+        return;
+    }
+    unsigned words[4];
+#pragma unroll
+    for (int word = 0; word < 4; ++word) {
+        const int output = lane / 8 * 8 + 2 * (2 * half + word / 2) + lane / 4 % 2;
+        const int k = threadIdx.x / 64 * 16 + 2 * (lane % 4) + 8 * (word % 2);
+        words[word] = DGRAD ? narrow2(weights[output][k], weights[output][k + 1])
+                            : narrow2(weights[k][output], weights[k + 1][output]);
+    }
+    const int groups = (outputs + EXTENT - 1) / EXTENT;
+    const int step = step_of(tap, chunk, chunks, DGRAD);
+    const int group = step * groups + first_output / EXTENT;
+    uint4 *packed = DGRAD ? p.dgrad : p.fprop;
+    packed[(2 * group + half) * 32 + lane] = make_uint4(words[0], words[1], words[2], words[3]);
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS) half_pack(const PackParams p)
 {
     __shared__ float weights[EXTENT][EXTENT + 1];
@@ -67,28 +98,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) half_pack(const PackParams
         weights[row][lane] = exists ? p.weights[(tap * p.c_big + big) * p.c_small + small] : 0.0f;
     }
     __syncthreads();
-
-    const int first_summed = p.dgrad ? first_small : first_big;
-    const int first_output = p.dgrad ? first_big : first_small;
-    const int summed = p.dgrad ? p.c_small : p.c_big;
-    const int outputs = p.dgrad ? p.c_big : p.c_small;
-    const int chunks = (summed + 15) / 16;
-    // A thread writes a lane's 16 bytes of half a group.
-    const int half = threadIdx.x / 32 % 2;
-    const int chunk = first_summed / 16 + threadIdx.x / 64;
-    if (chunk >= chunks) {
-        return;
+    if (p.fprop != nullptr) {
+        write<false>(p, weights, tap, first_big, first_small);
     }
-    unsigned words[4];
-#pragma unroll
-    for (int word = 0; word < 4; ++word) {
-        const int output = lane / 8 * 8 + 2 * (2 * half + word / 2) + lane / 4 % 2;
-        const int k = threadIdx.x / 64 * 16 + 2 * (lane % 4) + 8 * (word % 2);
-        words[word] = p.dgrad ? narrow2(weights[output][k], weights[output][k + 1])
-                              : narrow2(weights[k][output], weights[k + 1][output]);
+    if (p.dgrad != nullptr) {
+        write<true>(p, weights, tap, first_big, first_small);
     }
-    const int groups = (outputs + EXTENT - 1) / EXTENT;
-    const int step = step_of(tap, chunk, chunks, p.dgrad);
-    const int group = step * groups + first_output / EXTENT;
-    p.packed[(2 * group + half) * 32 + lane] = make_uint4(words[0], words[1], words[2], words[3]);
 }

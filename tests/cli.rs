@@ -144,3 +144,47 @@ fn a_missing_or_foreign_checkpoint_is_told_as_such() {
     let foreign = cosmogan(&words(file.to_str().unwrap()));
     assert!(foreign.stderr.contains("is not a safetensors file"));
 }
+
+#[test]
+fn scaling_measures_what_the_limit_allows_and_says_what_it_leaves_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("scaling.json");
+    let words = "bench scaling --device cpu --size 16 --layers 2 --base 4 --latent 5 --batch 4 --steps 1 \
+                 --axis batch --axis threads --json";
+    let mut words: Vec<_> = words.split_whitespace().collect();
+    words.push(json.to_str().unwrap());
+    let outcome = cosmogan(&words);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    assert!(
+        outcome.stdout.contains("a step takes about"),
+        "{}",
+        outcome.stdout
+    );
+    let text = std::fs::read_to_string(&json).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let rows = found["rows"].as_array().unwrap();
+    let of = |axis: &str| -> Vec<u64> {
+        let rows = rows.iter().filter(|row| row["axis"] == axis);
+        rows.map(|row| row["value"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(of("batch"), [2, 4, 8, 16, 32, 64, 128, 256]);
+    assert_eq!(of("threads")[0], 1);
+    // A batch norm needs more than one map.
+    assert!(found["left_out"][0].as_str().unwrap().contains("batch 1"));
+    let flop = |index: usize| rows[index]["flop"].as_u64().unwrap();
+    assert_eq!(flop(1), 2 * flop(0));
+    assert!(
+        rows.iter()
+            .all(|row| row["seconds"].as_f64().unwrap() > 0.0)
+    );
+
+    let limited = cosmogan(&[&words[..words.len() - 2], &["--limit", "1e-9"]].concat());
+    assert_eq!(limited.status, Some(0), "{}", limited.stderr);
+    assert!(
+        limited.stdout.contains("is the limit"),
+        "{}",
+        limited.stdout
+    );
+    let refused = cosmogan(&["bench", "scaling", "--limit", "0"]);
+    assert_eq!(refused.status, Some(2));
+}

@@ -66,49 +66,63 @@ fn state(run: &Path) -> Vec<(String, Vec<u8>)> {
 fn training_and_generating_through_the_cuda_driver_give_the_emulators_bits() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let emulated = outcome(&mut train(folder, "emulator", "emulated"));
-    assert_eq!(emulated.status, Some(0), "{emulated:?}");
-    assert!(
-        emulated.stdout.contains("device emulator of sm_90"),
-        "{emulated:?}"
-    );
-    let cuda = on(&mut train(folder, "cuda", "cuda"), "");
-    assert_eq!(cuda.status, Some(0), "{cuda:?}");
-    let first = cuda.stdout.lines().next().unwrap();
-    for told in [
-        "cuda:0, Emulated GPU",
-        "compute capability 9.0",
-        "8.00 GiB",
-        "kernels v2",
-        "PTX",
-    ] {
-        assert!(first.contains(told), "{first} lacks {told}");
+    for (precision, kernels) in [("auto", "kernels v3"), ("f32", "kernels v2")] {
+        let train = |device: &str, out: &str| {
+            let mut command = train(folder, device, &format!("{out}-{precision}"));
+            command.args(["--precision", precision]);
+            command
+        };
+        let emulated = outcome(&mut train("emulator", "emulated"));
+        assert_eq!(emulated.status, Some(0), "{emulated:?}");
+        assert!(
+            emulated.stdout.contains("device emulator of sm_90"),
+            "{emulated:?}"
+        );
+        let cuda = on(&mut train("cuda", "cuda"), "");
+        assert_eq!(cuda.status, Some(0), "{cuda:?}");
+        let first = cuda.stdout.lines().next().unwrap();
+        for told in [
+            "cuda:0, Emulated GPU",
+            "compute capability 9.0",
+            "8.00 GiB",
+            kernels,
+            "PTX",
+        ] {
+            assert!(first.contains(told), "{first} lacks {told}");
+        }
+        let of = |out: &str| state(&folder.join(format!("{out}-{precision}")));
+        assert!(of("cuda") == of("emulated"), "{precision}");
     }
-    assert!(state(&folder.join("cuda")) == state(&folder.join("emulated")));
 
-    let generate = |device: &str| {
+    let generate = |device: &str, precision: &str| {
         let mut command = program(folder);
         words(
             &mut command,
-            "generate --checkpoint cuda --count 5 --batch 2",
+            "generate --checkpoint cuda-f32 --count 5 --batch 2",
         );
-        command.args(["--device", device, "--out", &format!("{device}.npy")]);
+        let out = format!("{device}-{precision}.npy");
+        command.args(["--device", device, "--precision", precision, "--out", &out]);
         command
     };
-    let cpu = outcome(&mut generate("cpu"));
+    let cpu = outcome(&mut generate("cpu", "f32"));
     assert_eq!(cpu.status, Some(0), "{cpu:?}");
-    let auto = on(&mut generate("auto"), "");
-    assert_eq!(auto.status, Some(0), "{auto:?}");
-    assert!(auto.stdout.contains("(auto: it is usable)"), "{auto:?}");
-    let maps = |device: &str| -> Vec<f32> {
-        let path = folder.join(format!("{device}.npy"));
+    let maps = |device: &str, precision: &str| -> Vec<f32> {
+        let path = folder.join(format!("{device}-{precision}.npy"));
         let maps: ndarray::Array3<f32> = ndarray_npy::read_npy(path).unwrap();
         maps.into_iter().collect()
     };
-    let (cpu, auto) = (maps("cpu"), maps("auto"));
-    let scale = cpu.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-    for (a, b) in cpu.iter().zip(&auto) {
-        assert!((a - b).abs() <= 1e-4 * scale, "{a} and {b}");
+    for (precision, tolerated) in [("f32", 1e-4), ("auto", 0.03)] {
+        let auto = on(&mut generate("auto", precision), "");
+        assert_eq!(auto.status, Some(0), "{auto:?}");
+        assert!(auto.stdout.contains("(auto: it is usable)"), "{auto:?}");
+        let (cpu, auto) = (maps("cpu", "f32"), maps("auto", precision));
+        let scale = cpu.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        for (a, b) in cpu.iter().zip(&auto) {
+            assert!(
+                (a - b).abs() <= tolerated * scale,
+                "{precision}: {a} and {b}"
+            );
+        }
     }
 }
 
@@ -250,7 +264,8 @@ fn dense_layers_by_cublas_train_as_our_own_kernels_do() {
     let folder = folder.path();
     let run = |dense: &str, out: &str| {
         let mut command = train(folder, "cuda", out);
-        outcome(with_emulated_cublas(command.args(["--dense", dense])))
+        command.args(["--dense", dense, "--precision", "f32"]);
+        outcome(with_emulated_cublas(&mut command))
     };
     for (dense, out) in [("own", "own"), ("cublas", "cublas"), ("cublas", "again")] {
         let trained = run(dense, out);

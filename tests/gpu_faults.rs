@@ -162,7 +162,7 @@ const FAULTS: &[Fault] = &[
     ),
     fault(
         "a missing barrier between tiles",
-        ["dense.cu", "dense"],
+        ["dense_tile.cuh", "dense"],
         "dense",
         [
             "        __syncthreads();\n    }\n\n    const int n",
@@ -174,6 +174,138 @@ const FAULTS: &[Fault] = &[
         ["sum_partials.cu", "sum_partials"],
         "wgrad_v1",
         ["p.accumulate", "false"],
+    ),
+    fault(
+        "an off-by-one in the padding",
+        ["strided_v3.cuh", "strided_dgrad_v3"],
+        "dgrad_v3",
+        ["1 - pad_low : pad_low - 2", "1 - pad_low : pad_low - 1"],
+    ),
+    fault(
+        "a swapped parity",
+        ["strided_v3.cuh", "strided_fprop_v3"],
+        "fprop_v3",
+        [
+            "return (kappa + pad_low) % 2;",
+            "return (kappa + pad_low + 1) % 2;",
+        ],
+    ),
+    fault(
+        "a wait for one copy too few",
+        ["strided_v3.cuh", "strided_fprop_v3"],
+        "fprop_v3",
+        ["wait_copies<STAGES - 2>();", "wait_copies<STAGES - 1>();"],
+    ),
+    fault(
+        "a missing barrier between stages",
+        ["strided_v3.cuh", "strided_dgrad_v3"],
+        "dgrad_v3",
+        [
+            "wait_copies<STAGES - 2>();\n            __syncthreads();",
+            "wait_copies<STAGES - 2>();",
+        ],
+    ),
+    fault(
+        "an edge that is read instead of zero",
+        ["half.cuh", "strided_fprop_v3"],
+        "fprop_v3",
+        ["exists ? 16 : 0;", "16;"],
+    ),
+    fault(
+        "matrices that are not transposed",
+        ["half.cuh", "strided_wgrad_v3"],
+        "wgrad_v3",
+        [
+            "ldmatrix.sync.aligned.m8n8.x4.trans.shared",
+            "ldmatrix.sync.aligned.m8n8.x4.shared",
+        ],
+    ),
+    fault(
+        "a wait for one copy too few",
+        ["strided_wgrad_v3.cu", "strided_wgrad_v3"],
+        "wgrad_v3",
+        [
+            "wait_copies<PIPELINE - 2>();",
+            "wait_copies<PIPELINE - 1>();",
+        ],
+    ),
+    fault(
+        "parts of moments merged without their weight",
+        ["strided_v3_end.cuh", "strided_dgrad_v3"],
+        "dgrad_v3",
+        [
+            "difference * difference, count * share",
+            "difference * difference, share",
+        ],
+    ),
+    fault(
+        "a slope that forgets the activation",
+        ["strided_v3_end.cuh", "strided_fprop_v3"],
+        "fprop_v3",
+        ["y > 0.0f ? x : low * x", "x"],
+    ),
+    fault(
+        "taps that are not turned round",
+        ["pack.cu", "pack"],
+        "half_pack_dgrad",
+        ["y = down - 1 - y;", "y = y;"],
+    ),
+    fault(
+        "a missing barrier before a tile is filled again",
+        ["few_fprop_v3.cu", "few_fprop_v3"],
+        "few_fprop_v3",
+        [
+            "            __syncthreads();\n            load_halo(",
+            "            load_halo(",
+        ],
+    ),
+    fault(
+        "the first group's statistics for all",
+        ["few_dgrad_v3.cu", "few_dgrad_v3"],
+        "few_dgrad_v3",
+        ["p.saved + 2 * (tile.n / p.samples) * p.c_small", "p.saved"],
+    ),
+    fault(
+        "teams that do not wait for each other",
+        ["few_wgrad_v3.cu", "few_wgrad_v3"],
+        "few_wgrad_v3",
+        [
+            "        __syncthreads();\n        if (team != turn) {",
+            "        if (team != turn) {",
+        ],
+    ),
+    fault(
+        "the first group's statistics for all",
+        ["half_dense_single.cu", "half_dense_single"],
+        "half_single_forward",
+        [
+            "p.saved + 2 * group * p.features + feature",
+            "p.saved + feature",
+        ],
+    ),
+    fault(
+        "the biased variance in the running average",
+        ["half_norm_merge.cu", "half_norm_merge"],
+        "half_norm_moments",
+        ["(rows > 2.0 ? rows - 1.0 : 1.0)", "rows"],
+    ),
+    fault(
+        "parts without rows that count",
+        ["half_norm_merge.cu", "half_norm_merge"],
+        "half_moments_merge",
+        [
+            "terms.v[0] += count * (a - shift);",
+            "terms.v[0] += a - shift;",
+        ],
+    ),
+    fault(
+        "a slope that is left out",
+        ["half_below.cuh", "half_norm_backward"],
+        "half_gradient",
+        [
+            "g.v[i] = rounded(dy.v[i] * slope(ACTIVATION, y));",
+            "g.v[i] = dy.v[i];",
+        ],
     ),
 ];
 

@@ -31,6 +31,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.pop(0)  # this folder, in which `lenstools` is this file
 sys.modules["mpi4py"] = None  # LensTools tries it and does without
 warnings.simplefilter("ignore")
 

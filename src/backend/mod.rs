@@ -220,7 +220,7 @@ pub enum Rate {
     Discriminator = 1,
 }
 
-/// One Adam update of a network.
+/// One Adam update of a network, and of the average of its parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Adam {
     pub rate: Rate,
@@ -229,6 +229,9 @@ pub struct Adam {
     pub gradient: View,
     pub first_moment: View,
     pub second_moment: View,
+    /// The exponential moving average of the parameters, which follows with the step's decay:
+    /// `average = decay average + (1 - decay) parameters`.
+    pub average: Option<View>,
 }
 
 /// The numbers that change from step to step.
@@ -380,8 +383,6 @@ pub trait Backend {
     fn loss(&mut self, call: &Loss);
     /// See [`Adam`].
     fn adam(&mut self, call: &Adam);
-    /// `average = decay average + (1 - decay) values`, with the step's decay.
-    fn average(&mut self, average: View, values: View);
 }
 
 /// What can go wrong in a backend.

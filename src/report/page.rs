@@ -210,7 +210,7 @@ mod tests {
         };
         let html = page.html();
         assert!(!html.contains("<script"));
-        assert_eq!(html.matches("&lt;script&gt;").count(), 12);
+        assert_eq!(html.matches("&lt;script&gt;").count(), 15);
         for outside in ["http://", "https://", "url(", "@import", "<link"] {
             assert!(!html.contains(outside), "{outside}");
         }

@@ -87,7 +87,8 @@ fn largest_excess<T: Copy + PartialOrd>(x: &[T], y: &[T], side: Alternative) -> 
     let (n, m) = (x.len() as i128, y.len() as i128);
     let sign = if side == Alternative::Less { -1 } else { 1 };
     let (mut i, mut j, mut difference) = (0, 0, 0_i128);
-    let (mut at_x, mut at_y): (Option<(i128, T)>, Option<(i128, T)>) = (None, None);
+    let mut at_x: Option<(i128, T)> = None;
+    let mut at_y: Option<(i128, T)> = None;
     while i < x.len() || j < y.len() {
         let from_x = j == y.len() || (i < x.len() && x[i] <= y[j]);
         let value = if from_x { x[i] } else { y[j] };

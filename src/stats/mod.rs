@@ -6,6 +6,11 @@
 //! taken in the order of the maps. [`MapStatistics`] measures all of them of each map; [`Reference`]
 //! compares sets quickly. This module knows nothing of training; the training loop, the
 //! selection of checkpoints and the reports call it.
+//!
+//! Tests of significance are calibrated by dealing whole parents anew ([`Parents`], [`Design`],
+//! [`Resampler`], [`PixelTest`]) and summed up over many features ([`FeatureComparison`]). The
+//! p-values of scipy ([`ks_2samp`], [`anderson_ksamp`]) stand beside them, right for independent
+//! maps. Distances that are no tests: [`chi_squared`], [`CovarianceComparison`], [`Novelty`].
 
 mod anderson;
 mod bispectrum;

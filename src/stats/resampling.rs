@@ -17,6 +17,14 @@ const LANES: usize = 8;
 
 type Lanes = [f64; LANES];
 
+/// How often a map is in the first (lower half of a byte) and in the second sample of eight
+/// repeats. Small, because maps are looked up in the order of a feature, far apart in memory.
+type Times = [u8; LANES];
+
+/// The most of one parent in one sample that [`Times`] can tell. The mean is at most 1, so more
+/// than this befall one parent in 10^14.
+const MOST: u32 = 15;
+
 /// Sums of squares that are equal but for the order of their terms count as equal.
 const ROUNDING: f64 = 1e-12;
 
@@ -81,7 +89,7 @@ pub struct Resampler {
     /// `[permutations / 8, maps]`: whether the map is of the first sample, one bit a repeat.
     labels: Vec<Vec<u8>>,
     /// `[bootstraps / 8, maps]`: how often the map is in the first and in the second sample.
-    times: Vec<Vec<[[u8; LANES]; 2]>>,
+    times: Vec<Vec<Times>>,
 }
 
 /// The maps in ascending order of a feature, with groups of equal values.
@@ -101,7 +109,7 @@ struct Statistics {
 }
 
 impl Resampler {
-    /// Deals all labels: `permutations * maps / 8 + 2 * bootstraps * maps` bytes.
+    /// Deals all labels: `(permutations / 8 + bootstraps) * maps` bytes.
     ///
     /// # Errors
     /// No permutations; fewer than 4 maps in all.
@@ -123,14 +131,12 @@ impl Resampler {
             bits
         });
         let times = blocks(options.bootstraps).map(|block| {
-            let mut times = vec![[[0_u8; LANES]; 2]; n + m];
+            let mut times: Vec<Times> = vec![[0; LANES]; n + m];
             for lane in 0..LANES {
                 let of_parent = design.drawn(options.seed, block * LANES + lane);
                 for (times, &parent) in times.iter_mut().zip(design.of_map()) {
-                    for (side, drawn) in of_parent[parent as usize].into_iter().enumerate() {
-                        // More than 255 of one parent does not happen: 1 in 255! and rarer.
-                        times[side][lane] = drawn.min(255) as u8;
-                    }
+                    let [first, second] = of_parent[parent as usize].map(|t| t.min(MOST) as u8);
+                    times[lane] = first | second << 4;
                 }
             }
             times
@@ -263,21 +269,26 @@ impl Resampler {
     }
 
     /// Both statistics of eight pairs of bootstrapped samples.
-    fn bootstrapped(&self, ranked: &Ranked, times: &[[[u8; LANES]; 2]]) -> [Statistics; LANES] {
+    fn bootstrapped(&self, ranked: &Ranked, times: &[Times]) -> [Statistics; LANES] {
         let (n, m) = self.design.maps();
         let (n, m) = (n as f64, m as f64);
         let all = n + m;
+        // What a map that is x times in the first and y times in the second sample adds.
+        let step: [[f64; 2]; 256] = std::array::from_fn(|code| {
+            let (x, y) = ((code & 15) as f64, (code >> 4) as f64);
+            [x * m - y * n, x + y]
+        });
         let (mut now, mut largest, mut sum): (Lanes, Lanes, Lanes) = Default::default();
         let mut rank = Lanes::default();
         let mut start = 0;
         for &end in &ranked.ends {
             let (before, rank_before) = (now, rank);
             for &map in &ranked.order[start..end as usize] {
-                let [first, second] = &times[map as usize];
+                let codes = times[map as usize];
                 for lane in 0..LANES {
-                    let (x, y) = (f64::from(first[lane]), f64::from(second[lane]));
-                    now[lane] += x * m - y * n;
-                    rank[lane] += x + y;
+                    let [difference, count] = step[usize::from(codes[lane])];
+                    now[lane] += difference;
+                    rank[lane] += count;
                 }
             }
             for lane in 0..LANES {
@@ -285,10 +296,10 @@ impl Resampler {
                 let middle = 0.5 * (before[lane] + now[lane]);
                 let ties = rank[lane] - rank_before[lane];
                 let centre = rank[lane] - 0.5 * ties;
+                // Exact, and 0 only where the numerator is 0 as well: before the first value
+                // drawn, after the last, or if there is one value only.
                 let spread = centre * (all - centre) - 0.25 * all * ties;
-                // Zero only before the first value drawn, after the last, or if there is one value.
-                let term = ties * middle * middle / spread.max(f64::MIN_POSITIVE);
-                sum[lane] += if spread > 0.0 { term } else { 0.0 };
+                sum[lane] += ties * middle * middle / (spread + f64::MIN_POSITIVE);
             }
             start = end as usize;
         }

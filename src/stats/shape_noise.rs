@@ -53,7 +53,7 @@ impl ShapeNoise {
         for y in 0..side {
             for (x, value) in map.row_mut(y).iter_mut().enumerate() {
                 let pixel = y * side + x;
-                if pixel % 4 == 0 {
+                if pixel.is_multiple_of(4) {
                     normals = philox.normals((pixel / 4) as u32);
                 }
                 *value += sigma * f64::from(normals[pixel % 4]);

@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::backend::{
-    Accumulate, Adam, Backward, Forward, Loss, Precision, Statistics, Targets, View,
+    Accumulate, Adam, Backward, Below, Forward, Loss, Precision, Statistics, Targets, View,
 };
 use crate::model::{BatchNorm, Network};
 use crate::rng::Stream;
@@ -55,10 +55,6 @@ enum Op {
         call: Backward,
     },
     Adam(Adam),
-    Average {
-        average: View,
-        values: View,
-    },
 }
 
 /// A block of one of the tape's networks.
@@ -97,6 +93,13 @@ pub struct Pass {
     groups: usize,
     /// The network's output.
     pub output: View,
+}
+
+/// The gradient that a walk begins with: of the pass's output, or of its linear output where the block
+/// above has taken it through the activation.
+struct Incoming {
+    gradient: View,
+    prepared: bool,
 }
 
 /// Records the operations of one step.
@@ -253,6 +256,61 @@ impl Tape {
         parameter_gradient: Option<View>,
         input_gradient: Option<View>,
     ) {
+        let gradient = Incoming {
+            gradient,
+            prepared: false,
+        };
+        let outgoing = input_gradient.map(|view| (view, None));
+        self.walk(pass, samples, gradient, parameter_gradient, outgoing);
+    }
+
+    /// Walks backwards through `judge`, for `samples` of it, and then through the whole of `maker`, the
+    /// pass that made their input. `between` gets the gradient of that input, or in mixed precision
+    /// that of what the maker's last activation was applied to. Only the maker's parameters get gradients.
+    ///
+    /// # Panics
+    /// If `samples` are not whole groups of the judge's pass.
+    pub fn backward_through(
+        &mut self,
+        (judge, samples): (&Pass, Range<usize>),
+        maker: &Pass,
+        gradient: View,
+        between: View,
+        parameter_gradient: View,
+    ) {
+        let first = Incoming {
+            gradient,
+            prepared: false,
+        };
+        let last = Samples {
+            batch: maker.batch,
+            groups: maker.groups,
+            range: 0..maker.batch,
+        };
+        let below = match self.precision {
+            Precision::Bf16 => self.below(maker.ops.end - 1, &last, None),
+            Precision::F32 => None,
+        };
+        self.walk(judge, samples, first, None, Some((between, below)));
+        let second = Incoming {
+            gradient: between,
+            prepared: below.is_some(),
+        };
+        let parameters = Some(parameter_gradient);
+        self.walk(maker, 0..maker.batch, second, parameters, None);
+    }
+
+    fn walk(
+        &mut self,
+        pass: &Pass,
+        samples: Range<usize>,
+        Incoming {
+            mut gradient,
+            mut prepared,
+        }: Incoming,
+        parameter_gradient: Option<View>,
+        outgoing: Option<(View, Option<Below>)>,
+    ) {
         let group = pass.batch / pass.groups;
         let whole = samples.start.is_multiple_of(group) && samples.end.is_multiple_of(group);
         assert!(
@@ -270,20 +328,20 @@ impl Tape {
             false => Accumulate::First,
             true => Accumulate::Later,
         };
-        let (mut gradient, mut prepared) = (gradient, false);
         for index in pass.ops.clone().rev() {
             let Op::Forward { place, call } = self.ops[index] else {
                 continue;
             };
             let first = index == pass.ops.start;
             let wanted = if first {
-                input_gradient
+                outgoing.map(|(view, _)| view)
             } else {
                 Some(self.inner(part(call.input).len))
             };
             let below = match (self.precision, first) {
+                (_, true) => outgoing.and_then(|(_, below)| below),
                 (Precision::Bf16, false) => self.below(index - 1, &samples, parameter_gradient),
-                _ => None,
+                (Precision::F32, false) => None,
             };
             self.ops.push(Op::Backward {
                 place,
@@ -309,15 +367,10 @@ impl Tape {
         self.written[player] |= parameter_gradient.is_some();
     }
 
-    /// Updates `player`'s parameters.
+    /// Updates `player`'s parameters, and their average where there is one.
     pub fn adam(&mut self, player: Player, call: Adam) {
         self.ops.push(Op::Adam(call));
         self.written[player as usize] = false;
-    }
-
-    /// Moves `average` towards `values`.
-    pub fn average(&mut self, average: View, values: View) {
-        self.ops.push(Op::Average { average, values });
     }
 
     /// Lays all values out in the arena.

@@ -84,7 +84,6 @@ impl Program {
             Op::Normals { to, stream } => backend.normals(to, stream),
             Op::Targets(ref call) => backend.targets(call),
             Op::Loss(ref call) => backend.loss(call),
-            Op::Average { average, values } => backend.average(average, values),
             Op::Adam(ref call) => backend.adam(call),
             Op::Forward { place, ref call } => backend.forward(self.block(place), call),
             Op::Backward { place, ref call } => backend.backward(self.block(place), call),
@@ -116,13 +115,14 @@ impl Op {
                     gradient,
                     first_moment,
                     second_moment,
+                    average,
                     ..
                 } = call;
                 [parameters, gradient, first_moment, second_moment]
                     .into_iter()
+                    .chain(average)
                     .for_each(visit)
             }
-            Op::Average { average, values } => [average, values].into_iter().for_each(visit),
             Op::Forward { call, .. } => {
                 let Forward {
                     parameters,

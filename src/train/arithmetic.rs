@@ -52,9 +52,6 @@ pub enum Processor<'a> {
     },
 }
 
-/// Whether bf16 is taken where nothing is asked for. Its kernels are not all there yet.
-const BY_ITSELF: bool = false;
-
 /// What a run computes with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arithmetic {
@@ -214,8 +211,7 @@ impl ArithmeticChoice {
         let (precision, why) = match (asked, processor) {
             (_, Processor::Cpu) => (Precision::F32, "the CPU's".to_owned()),
             (Some(asked), _) => (asked.precision, asked.why),
-            (None, _) if able && BY_ITSELF => (Precision::Bf16, "auto: tensor cores".to_owned()),
-            (None, _) if able => (Precision::F32, "auto: bf16 is not complete".to_owned()),
+            (None, _) if able => (Precision::Bf16, "auto: tensor cores".to_owned()),
             (None, _) => {
                 let (major, minor) = half::CAPABILITY;
                 let why = format!("auto: bf16 needs compute capability {major}.{minor}");
@@ -310,10 +306,7 @@ mod tests {
             let found = open.on(processor).unwrap();
             (found.precision, found.kernels)
         };
-        let newest = match BY_ITSELF {
-            true => (Precision::Bf16, KernelVersion::V3),
-            false => (Precision::F32, KernelVersion::V2),
-        };
+        let newest = (Precision::Bf16, KernelVersion::V3);
         assert_eq!(on(gpu((8, 0))), newest);
         assert_eq!(on(gpu((9, 0))), newest);
         assert_eq!(on(gpu((7, 5))), (Precision::F32, KernelVersion::V2));

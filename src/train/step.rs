@@ -138,11 +138,8 @@ impl Recorder<'_> {
         self.discriminator_gradient(&start.discriminator);
         let seed = self.generator_loss(fake_logits);
         let fake_gradient = self.tape.value(start.fake.len);
-        let fakes = batch..2 * batch;
-        self.tape
-            .backward(&start.discriminator, fakes, seed, None, Some(fake_gradient));
-        self.keep_if_asked(fake_gradient);
-        self.generator_gradient(&start.generator, fake_gradient);
+        let judged = (&start.discriminator, batch..2 * batch);
+        self.generator_gradient(judged, &start.generator, seed, fake_gradient);
         self.update(Player::Discriminator);
         self.update(Player::Generator);
         self.finish(start, None, None, fake_gradient)
@@ -168,10 +165,7 @@ impl Recorder<'_> {
             .forward(player, &memory, mode, batch, pass.output, None);
         let seed = self.generator_loss(judged.output);
         let fake_gradient = self.tape.value(pass.output.len);
-        self.tape
-            .backward(&judged, 0..batch, seed, None, Some(fake_gradient));
-        self.keep_if_asked(fake_gradient);
-        self.generator_gradient(&pass, fake_gradient);
+        self.generator_gradient((&judged, 0..batch), &pass, seed, fake_gradient);
         self.update(Player::Generator);
         self.finish(start, fresh, Some(judged.output), fake_gradient)
     }
@@ -277,17 +271,27 @@ impl Recorder<'_> {
         seed
     }
 
-    fn generator_gradient(&mut self, pass: &Pass, fake_gradient: View) {
-        // The walk overwrites the gradient that it starts from.
+    fn generator_gradient(
+        &mut self,
+        judged: (&Pass, std::ops::Range<usize>),
+        pass: &Pass,
+        seed: View,
+        fake_gradient: View,
+    ) {
         let gradient = self.players.generator_memory.gradient;
         self.tape
-            .backward(pass, 0..self.batch, fake_gradient, Some(gradient), None);
+            .backward_through(judged, pass, seed, fake_gradient, gradient);
+        self.keep_if_asked(fake_gradient);
     }
 
     fn update(&mut self, player: Player) {
-        let (memory, rate) = match player {
-            Player::Generator => (self.players.generator_memory, Rate::Generator),
-            Player::Discriminator => (self.players.discriminator_memory, Rate::Discriminator),
+        let players = self.players;
+        let (memory, rate, average) = match player {
+            Player::Generator => {
+                let average = players.average_memory.parameters;
+                (players.generator_memory, Rate::Generator, Some(average))
+            }
+            Player::Discriminator => (players.discriminator_memory, Rate::Discriminator, None),
         };
         let call = Adam {
             rate,
@@ -296,6 +300,7 @@ impl Recorder<'_> {
             gradient: memory.gradient,
             first_moment: memory.first_moment,
             second_moment: memory.second_moment,
+            average,
         };
         self.tape.adam(player, call);
     }
@@ -313,8 +318,6 @@ impl Recorder<'_> {
         generator_logits: Option<View>,
         fake_gradient: View,
     ) -> StepProgram {
-        let (memory, average) = (self.players.generator_memory, self.players.average_memory);
-        self.tape.average(average.parameters, memory.parameters);
         let batch = self.batch;
         let logits = start.discriminator.output;
         if let Some(logits) = generator_logits {

@@ -201,11 +201,10 @@ impl<T: Scalar> Backend for Cpu<T> {
             first,
             second,
         );
-    }
-
-    fn average(&mut self, average: View, values: View) {
-        let decay = self.scalars.average_decay;
-        let [average, values] = disjoint(&mut self.arena, [average, values]);
-        step::average(average, values, decay);
+        if let Some(average) = call.average {
+            let decay = self.scalars.average_decay;
+            let [average, values] = disjoint(&mut self.arena, [average, call.parameters]);
+            step::average(average, values, decay);
+        }
     }
 }

@@ -21,6 +21,8 @@ pub struct EmulatedOptions {
     pub schedule: Schedule,
     /// Whether races are tracked; about three times slower.
     pub races: bool,
+    /// Multiprocessors that the device says to have: forms of kernels are chosen by them.
+    pub multiprocessors: u32,
 }
 
 impl Default for EmulatedOptions {
@@ -29,6 +31,7 @@ impl Default for EmulatedOptions {
             profile: Profile::SM_90,
             schedule: Schedule::default(),
             races: false,
+            multiprocessors: 4,
         }
     }
 }
@@ -150,7 +153,7 @@ impl Emulated {
                 name: format!("emulator ({})", options.profile.name),
                 capability: (capability / 10, capability % 10),
                 memory: MEMORY,
-                multiprocessors: 4,
+                multiprocessors: options.multiprocessors,
             },
             device: Device::new(options.profile),
             options,

@@ -84,6 +84,11 @@ impl<D: Driver> Launcher<D> {
         })
     }
 
+    /// Multiprocessors of the device: how many blocks keep it busy.
+    pub fn multiprocessors(&self) -> usize {
+        self.driver.info().multiprocessors as usize
+    }
+
     /// Adds a launch to the stream. `parameters` is the kernel's one argument.
     pub fn launch<P: Pod>(&mut self, kernel: &'static str, geometry: Geometry, parameters: &P) {
         if self.measuring || self.error.is_some() {

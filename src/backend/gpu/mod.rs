@@ -345,15 +345,12 @@ impl<D: Driver> Backend for Gpu<D> {
             gradient: self.at(call.gradient),
             first: self.at(call.first_moment),
             second: self.at(call.second_moment),
+            average: call.average.map(|average| self.at(average)),
             values: self.values,
         };
         ops::step::adam(&mut self.launcher, &adam);
-        self.packings.forget(call.parameters);
-    }
-
-    fn average(&mut self, average: View, values: View) {
-        let (to, from) = (self.at(average), self.at(values));
-        ops::step::average(&mut self.launcher, values.len, to, from, self.values);
-        self.packings.forget(average);
+        for changed in [Some(call.parameters), call.average].into_iter().flatten() {
+            self.packings.forget(changed);
+        }
     }
 }

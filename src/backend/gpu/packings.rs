@@ -62,22 +62,37 @@ impl Packings {
 }
 
 impl<D: Driver> Gpu<D> {
-    /// The weights of a layer, packed.
+    /// The weights of a layer, packed. With `both`, the other packing is made too where this one is: it
+    /// will be wanted, and takes the weights' being read once.
     pub(super) fn packed(
         &mut self,
         layer: &StridedLayer,
         weights: View,
         packing: Packing,
+        both: bool,
     ) -> Pointer {
-        let bytes = pack::packed_bytes(layer, packing);
-        let (start, there) = self.packings.place(weights, packing, bytes);
+        let place = |packings: &mut Packings, packing| {
+            let bytes = pack::packed_bytes(layer, packing);
+            packings.place(weights, packing, bytes)
+        };
+        let (start, there) = place(&mut self.packings, packing);
+        let other = match packing {
+            Packing::Fprop => Packing::Dgrad,
+            Packing::Dgrad => Packing::Fprop,
+        };
+        let other = (both && !there).then(|| place(&mut self.packings, other).0);
         let all = self.launcher.packings(self.packings.end);
-        let to = Pointer(all.0 + start as u64);
+        let at = |start: usize| Pointer(all.0 + start as u64);
         if !there {
             let weights = self.at(weights);
-            pack::pack(&mut self.launcher, layer, packing, weights, to);
+            let (own, other) = (Some(at(start)), other.map(at));
+            let to = match packing {
+                Packing::Fprop => [own, other],
+                Packing::Dgrad => [other, own],
+            };
+            pack::pack(&mut self.launcher, layer, weights, to);
         }
-        to
+        at(start)
     }
 }
 

@@ -1,13 +1,16 @@
 //! `cosmogan bench`: how fast and how exact training is here.
 
+mod fit;
 mod gap;
 mod precision;
+mod scaling;
 mod speed;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use precision::PrecisionArgs;
+use scaling::ScalingArgs;
 use speed::{SpeedArgs, What};
 
 /// Measure the speed of a training step or of the generator, or what bf16 does to training
@@ -30,6 +33,7 @@ enum Measurement {
     /// the rate of floating-point operations.
     Generate(SpeedArgs),
     Precision(Box<PrecisionArgs>),
+    Scaling(Box<ScalingArgs>),
 }
 
 /// Runs the command.
@@ -38,5 +42,6 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
         Measurement::Step(arguments) => speed::run(What::Step, arguments),
         Measurement::Generate(arguments) => speed::run(What::Generate, arguments),
         Measurement::Precision(arguments) => precision::run(arguments),
+        Measurement::Scaling(arguments) => scaling::run(arguments),
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::device::{Selected, Work, with_batch_advice};
 use crate::cli::options::{BaseArgs, DeviceArgs, NetworkArgs};
 use crate::cli::say;
-use cosmogan::backend::{Backend, BackendError};
+use cosmogan::backend::{Backend, BackendError, Cpu};
 use cosmogan::files::write_atomic;
 use cosmogan::model::cost::{StepShape, step_flop};
 use cosmogan::model::{Architecture, WhichNetwork, generator, initial_parameters, initial_running};
@@ -61,6 +61,22 @@ pub struct BenchPlan {
     pub json: Option<PathBuf>,
 }
 
+impl BenchPlan {
+    /// Floating-point operations of a step's linear layers.
+    pub fn flop(&self) -> u64 {
+        let Config {
+            architecture, step, ..
+        } = &self.config;
+        let shape = match step.update {
+            UpdateOrder::Simultaneous => StepShape::Simultaneous,
+            UpdateOrder::Alternating => StepShape::Alternating {
+                fresh_latent: step.fresh_latent,
+            },
+        };
+        step_flop(architecture, self.config.run.batch, shape)
+    }
+}
+
 impl SpeedArgs {
     /// The measurement that these arguments ask for.
     ///
@@ -105,8 +121,7 @@ pub fn run(what: What, arguments: &SpeedArgs) -> Result<()> {
         device.arithmetic().describe(),
         device.describe(),
     ));
-    let measured = device.run(Measurement { plan: &plan });
-    let (seconds, flop) = measured.map_err(|error| {
+    let (seconds, flop) = measure(&device, &plan).map_err(|error| {
         with_batch_advice(error, batch, |batch| match plan.what {
             What::Step => arena_len(&plan.config, batch, device.precision()),
             What::Generate => generator_arena_len(architecture, batch, device.precision()),
@@ -130,6 +145,22 @@ pub fn run(what: What, arguments: &SpeedArgs) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Seconds of each repetition, and the floating-point operations of one.
+///
+/// # Errors
+/// What goes wrong on the device.
+pub fn measure(device: &Selected, plan: &BenchPlan) -> Result<(Vec<f64>, u64)> {
+    device.run(Measurement { plan })
+}
+
+/// The same on the CPU, on the threads of the pool that this is called in.
+///
+/// # Errors
+/// Too little memory.
+pub fn measure_on_cpu(plan: &BenchPlan) -> Result<(Vec<f64>, u64)> {
+    Measurement { plan }.on(|| Ok(Cpu::<f32>::new()))
 }
 
 /// The measurement, on whichever device serves.
@@ -178,13 +209,7 @@ struct Report<'a> {
 }
 
 fn report<'a>(plan: &'a BenchPlan, device: &Selected, all_s: Vec<f64>, flop: u64) -> Report<'a> {
-    let mut sorted = all_s.clone();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    let median_s = match sorted.len() % 2 {
-        1 => sorted[middle],
-        _ => 0.5 * (sorted[middle - 1] + sorted[middle]),
-    };
+    let median_s = median(&all_s);
     let batch = plan.config.run.batch;
     let rate = batch as f64 / median_s;
     let step = plan.what == What::Step;
@@ -200,11 +225,22 @@ fn report<'a>(plan: &'a BenchPlan, device: &Selected, all_s: Vec<f64>, flop: u64
         train_maps_s: step.then_some(rate),
         generate_maps_s: (!step).then_some(rate),
         median_s,
-        min_s: sorted[0],
-        max_s: sorted[sorted.len() - 1],
+        min_s: all_s.iter().copied().fold(f64::INFINITY, f64::min),
+        max_s: all_s.iter().copied().fold(0.0, f64::max),
         flop,
         gflop_s: flop as f64 / median_s / 1e9,
         all_s,
+    }
+}
+
+/// The median of some times.
+pub fn median(seconds: &[f64]) -> f64 {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() % 2 {
+        1 => sorted[middle],
+        _ => 0.5 * (sorted[middle - 1] + sorted[middle]),
     }
 }
 
@@ -235,13 +271,7 @@ fn time_steps<B: Backend>(plan: &BenchPlan, backend: B) -> Result<(Vec<f64>, u64
         ensure!(losses.are_finite(), "the losses became {losses:?}");
         Ok(())
     })?;
-    let shape = match config.step.update {
-        UpdateOrder::Simultaneous => StepShape::Simultaneous,
-        UpdateOrder::Alternating => StepShape::Alternating {
-            fresh_latent: config.step.fresh_latent,
-        },
-    };
-    Ok((seconds, step_flop(&config.architecture, batch, shape)))
+    Ok((seconds, plan.flop()))
 }
 
 /// Batches of the generator with running statistics; their FLOP.

@@ -16,17 +16,15 @@ use crate::rng::{Philox, Stream, uniform};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Adam(EpsilonForm),
-    Average,
     Targets(FlipUnit),
     Loss,
 }
 
 /// All of them.
-pub fn checks() -> [Step; 6] {
+pub fn checks() -> [Step; 5] {
     [
         Step::Adam(EpsilonForm::Outside),
         Step::Adam(EpsilonForm::Corrected),
-        Step::Average,
         Step::Targets(FlipUnit::Batch),
         Step::Targets(FlipUnit::Sample),
         Step::Loss,
@@ -38,7 +36,6 @@ impl<D: Driver> Check<D> for Step {
         match self {
             Self::Adam(EpsilonForm::Outside) => "adam, epsilon outside",
             Self::Adam(EpsilonForm::Corrected) => "adam, epsilon corrected",
-            Self::Average => "average",
             Self::Targets(FlipUnit::Batch) => "targets, flips of batches",
             Self::Targets(FlipUnit::Sample) => "targets, flips of samples",
             Self::Loss => "loss",
@@ -49,14 +46,13 @@ impl<D: Driver> Check<D> for Step {
     fn run(&self, stage: &mut Stage<'_, D>, size: Size) -> Result<String, DriverError> {
         let random = &mut stage.random;
         let len = match (self, size) {
-            (Self::Adam(_) | Self::Average, Size::Paper) => pick(random, 1 << 20..=(1 << 23) + 3),
+            (Self::Adam(_), Size::Paper) => pick(random, 1 << 20..=(1 << 23) + 3),
             _ => pick(random, 1..=1500),
         };
         let vector = random.random();
         let shift = draw::shift(random, vector);
         match *self {
             Self::Adam(form) => adam(stage, form, len, shift)?,
-            Self::Average => average(stage, len, shift)?,
             Self::Targets(per) => targets(stage, per, len)?,
             Self::Loss => loss(stage, len)?,
         }
@@ -116,6 +112,10 @@ fn adam<D: Driver>(
         new_first,
         new_second,
     );
+    let averaged: bool = stage.random.random();
+    let old = stage.normals(len);
+    let mut new_average = wide(&old);
+    reference::average(&mut new_average, new_parameters, scalars.average_decay);
 
     let values = StepValues::new(&scalars, [Some(&config); 2]);
     let now = values.adam[rate as usize];
@@ -127,6 +127,10 @@ fn adam<D: Driver>(
         gradient: stage.input_at("gradient", &gradient, shift)?,
         first: stage.input_at("first", &first, shift)?,
         second: stage.input_at("second", &second, shift)?,
+        average: match averaged {
+            true => Some(stage.input_at("average", &old, shift)?),
+            false => None,
+        },
         values: stage.input("values", &[values])?,
     };
     step::adam(stage.launcher, &call);
@@ -140,27 +144,18 @@ fn adam<D: Driver>(
     stage.compare("second", call.second, new_second, |_, value| {
         rounding(value) + least
     })?;
-    stage.compare("parameters", call.parameters, new_parameters, |i, value| {
+    let of_parameter = |i: usize| {
         let divisor = new_second[i].sqrt() + f64::from(now.epsilon);
-        rounding(value) + f64::from(now.scale) * rounding(size(i)) / divisor
-    })
-}
-
-fn average<D: Driver>(
-    stage: &mut Stage<'_, D>,
-    len: usize,
-    shift: usize,
-) -> Result<(), DriverError> {
-    let scalars = scalars(stage);
-    let (old, values) = (stage.normals(len), stage.normals(len));
-    let mut expected = wide(&old);
-    reference::average(&mut expected, &wide(&values), scalars.average_decay);
-    let average = stage.input_at("average", &old, shift)?;
-    let new = stage.input_at("new", &values, shift)?;
-    let now = stage.input("values", &[StepValues::new(&scalars, [None; 2])])?;
-    step::average(stage.launcher, len, average, new, now);
-    stage.compare("average", average, &expected, |i, _| {
-        rounding(f64::from(old[i].abs() + values[i].abs()))
+        rounding(new_parameters[i]) + f64::from(now.scale) * rounding(size(i)) / divisor
+    };
+    stage.compare("parameters", call.parameters, new_parameters, |i, _| {
+        of_parameter(i)
+    })?;
+    let Some(average) = call.average else {
+        return Ok(());
+    };
+    stage.compare("average", average, &new_average, |i, _| {
+        rounding(f64::from(old[i]).abs() + new_parameters[i].abs()) + of_parameter(i)
     })
 }
 

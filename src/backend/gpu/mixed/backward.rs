@@ -26,8 +26,11 @@ pub fn backward<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Backward) {
         weight_gradient(gpu, block, call, weight, accumulate);
     }
     match (call.input_gradient, call.below) {
+        (Some(to), below) if to.precision == Precision::F32 => {
+            map_gradient(gpu, block, call, below.as_ref(), to);
+        }
         (Some(to), Some(ref below)) => below::gradient_below(gpu, block, call, below, to),
-        (Some(to), None) => map_gradient(gpu, block, call, to),
+        (Some(_), None) => debug_assert!(false, "what lies between blocks has a block below"),
         (None, _) => {}
     }
 }
@@ -47,7 +50,8 @@ fn bias_gradient<D: Driver>(
         if accumulate == Accumulate::First {
             fill(launcher, bias, features, 0.0);
         }
-    } else if !call.prepared {
+    } else if !call.prepared || call.gradient.precision == Precision::F32 {
+        // The network that judged the maps knows nothing of this one's parameters.
         let rows = call.gradient.len / features;
         column_sums(launcher, rows, features, du, bias, accumulate);
     } else if block.norm.is_some() {
@@ -125,8 +129,14 @@ fn weight_gradient<D: Driver>(
     }
 }
 
-/// The gradient of the maps that a network judges.
-fn map_gradient<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Backward, to: View) {
+/// The gradient of the maps that a network judges, or of the linear output of the block that made them.
+fn map_gradient<D: Driver>(
+    gpu: &mut Gpu<D>,
+    block: &Block,
+    call: &Backward,
+    below: Option<&crate::backend::Below>,
+    to: View,
+) {
     let Linear::Conv(layer) = &block.linear else {
         debug_assert!(false, "maps enter a network by a convolution");
         return;
@@ -140,8 +150,9 @@ fn map_gradient<D: Driver>(gpu: &mut Gpu<D>, block: &Block, call: &Backward, to:
         input: Input::Stored(gpu.at(call.gradient)),
         weights: gpu.at(weights),
         bias: None,
-        activation: Activation::Identity,
+        activation: below.map_or(Activation::Identity, |below| below.activation),
         output: gpu.at(to),
+        value: below.map(|below| gpu.at(below.output)),
     };
     few::dgrad(&mut gpu.launcher, &call);
 }

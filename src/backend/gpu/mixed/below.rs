@@ -5,7 +5,7 @@ use super::super::driver::{Driver, Pointer};
 use super::super::ops::dense::DenseShape;
 use super::super::ops::half::few::{self, FewFprop};
 use super::super::ops::half::pack::Packing;
-use super::super::ops::half::strided::{self, StridedCall};
+use super::super::ops::half::strided::{self, Operation, StridedCall};
 use super::super::ops::half::{self, BelowNorm, End, Parts, dense, norm};
 use super::norm_shape;
 use crate::backend::{Accumulate, Backward, Below, Precision, View};
@@ -81,7 +81,7 @@ struct Sums {
 impl Way<'_> {
     /// The producer does it all but the last pass.
     fn at_once<D: Driver>(&self, gpu: &mut Gpu<D>, producer: &Producer<'_>) {
-        let sums = self.sums(gpu, producer.parts());
+        let sums = self.sums(gpu, producer.parts(gpu));
         let end = self.end(gpu, sums);
         producer.run(gpu, &end, self.to);
         self.finish(gpu, sums);
@@ -89,7 +89,7 @@ impl Way<'_> {
 
     /// The gradient is made for its sums, and once more to be stored: less than to write and read it.
     fn twice<D: Driver>(&self, gpu: &mut Gpu<D>, producer: &Producer<'_>) {
-        let sums = self.sums(gpu, producer.parts());
+        let sums = self.sums(gpu, producer.parts(gpu));
         let end = self.end(gpu, sums);
         let Some(sums) = sums else { return };
         producer.run_for_sums(gpu, &end);
@@ -183,18 +183,22 @@ impl Producer<'_> {
         }
     }
 
-    fn parts(&self) -> Parts {
+    fn parts<D: Driver>(&self, gpu: &Gpu<D>) -> Parts {
         let (batch, groups) = (self.call.batch, self.call.groups);
         match &self.block.linear {
             &Linear::Dense { inputs, outputs } => {
                 let shape = self.dense_shape(inputs, outputs);
                 dense::single_input_parts(shape, self.channels, groups)
             }
-            Linear::Conv(layer) => strided::dgrad_parts(layer, batch, groups),
+            Linear::Conv(layer) => {
+                strided::parts(&gpu.launcher, Operation::Dgrad, layer, batch, groups)
+            }
             Linear::TransposedConv(layer) if self.is_cheap() => {
                 few::fprop_parts(layer, batch, groups)
             }
-            Linear::TransposedConv(layer) => strided::fprop_parts(layer, batch, groups),
+            Linear::TransposedConv(layer) => {
+                strided::parts(&gpu.launcher, Operation::Fprop, layer, batch, groups)
+            }
         }
     }
 
@@ -244,7 +248,7 @@ impl Producer<'_> {
             batch,
             groups,
             input: gradient,
-            packed: gpu.packed(layer, self.weights(), packing),
+            packed: gpu.packed(layer, self.weights(), packing, false),
             output: to,
             end: End::Backward(*below),
         };

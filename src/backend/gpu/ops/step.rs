@@ -10,7 +10,7 @@ use crate::backend::{AdamConfig, EpsilonForm, FlipUnit, LabelFlip, Rate, StepSca
 use crate::rng::Stream;
 
 /// Kernels of this file.
-pub const KERNELS: &[&str] = &["adam", "average", "targets", "loss"];
+pub const KERNELS: &[&str] = &["adam", "targets", "loss"];
 
 /// Adam's numbers of one step for one network.
 #[repr(C)]
@@ -84,6 +84,7 @@ struct AdamParams {
     gradient: Pointer,
     first: Pointer,
     second: Pointer,
+    average: Pointer,
     values: Pointer,
     len: u32,
     vectors: u32,
@@ -95,7 +96,7 @@ struct AdamParams {
     unused: u32,
 }
 
-/// One Adam update of `len` parameters.
+/// One Adam update of `len` parameters, and of their average.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamCall {
     pub config: AdamConfig,
@@ -106,20 +107,30 @@ pub struct AdamCall {
     pub gradient: Pointer,
     pub first: Pointer,
     pub second: Pointer,
+    /// `average = decay average + (1 - decay) parameters`, if there is one.
+    pub average: Option<Pointer>,
     /// [`StepValues`].
     pub values: Pointer,
 }
 
 /// See [`AdamCall`].
 pub fn adam<D: Driver>(l: &mut Launcher<D>, call: &AdamCall) {
-    let tensors = [call.parameters, call.gradient, call.first, call.second];
+    let average = call.average.unwrap_or(Pointer::NULL);
+    let tensors = [
+        call.parameters,
+        call.gradient,
+        call.first,
+        call.second,
+        average,
+    ];
     let elements = Elements::new(call.len, &tensors);
-    let [parameters, gradient, first, second] = tensors;
+    let [parameters, gradient, first, second, average] = tensors;
     let params = AdamParams {
         parameters,
         gradient,
         first,
         second,
+        average,
         values: call.values,
         len: elements.len,
         vectors: elements.vectors,
@@ -131,37 +142,6 @@ pub fn adam<D: Driver>(l: &mut Launcher<D>, call: &AdamCall) {
         unused: 0,
     };
     l.launch("adam", elements.geometry(), &params);
-}
-
-/// The argument of `average`.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct AverageParams {
-    average: Pointer,
-    values: Pointer,
-    step: Pointer,
-    len: u32,
-    vectors: u32,
-}
-
-/// `average = decay average + (1 - decay) values`; the decay is that of the [`StepValues`] at
-/// `step`.
-pub fn average<D: Driver>(
-    l: &mut Launcher<D>,
-    len: usize,
-    average: Pointer,
-    values: Pointer,
-    step: Pointer,
-) {
-    let elements = Elements::new(len, &[average, values]);
-    let params = AverageParams {
-        average,
-        values,
-        step,
-        len: elements.len,
-        vectors: elements.vectors,
-    };
-    l.launch("average", elements.geometry(), &params);
 }
 
 /// The argument of `targets`.

@@ -3,6 +3,7 @@
 use half::bf16;
 use rand::RngExt;
 
+use super::block::{Norm, read, slope, slope_at};
 use crate::backend::Accumulate;
 use crate::backend::cpu::norm::activate_in_place;
 use crate::backend::cpu::scratch::Scratch;
@@ -12,7 +13,7 @@ use crate::backend::gpu::check::{Check, Size, Stage, draw, half_rounding, half_s
 use crate::backend::gpu::check::{rounding, sum};
 use crate::backend::gpu::driver::{Driver, DriverError, Pointer};
 use crate::backend::gpu::ops::half::few::{self, FewDgrad, FewFprop, FewWgrad};
-use crate::backend::gpu::ops::half::{Below, BelowNorm, End, Input, Parts};
+use crate::backend::gpu::ops::half::{Below, End, Input, Parts};
 use crate::model::{Activation, PadLow, StridedLayer};
 use crate::rng::SequentialPhilox;
 
@@ -327,25 +328,15 @@ impl Case {
         moments
     }
 
-    /// A batch norm's values, on the device and here.
     fn norm<D: Driver>(&self, stage: &mut Stage<'_, D>) -> Result<Norm, DriverError> {
         let features = self.layer.c_small;
-        let mut saved = stage.normals(2 * self.groups * features);
-        for scale in saved.chunks_exact_mut(2 * features) {
-            scale[features..]
-                .iter_mut()
-                .for_each(|scale| *scale = 0.3 + scale.abs());
-        }
-        let affine = stage.normals(2 * features);
-        let pointers = BelowNorm {
-            saved: stage.input_at("saved", &saved, self.shift)?,
-            affine: stage.input_at("affine", &affine, self.shift)?,
-        };
-        Ok(Norm {
-            pointers,
-            saved,
-            affine,
-        })
+        Norm::draw(
+            stage,
+            self.groups,
+            self.rows() * features,
+            features,
+            self.shift,
+        )
     }
 
     /// The block that a gradient flows back into, but for its sums.
@@ -376,21 +367,7 @@ impl Case {
     /// What multiplies dy, and by how much that is uncertain.
     fn slope(&self, block: &Block, i: usize) -> (f64, f64) {
         let value = block.stored[i].to_f64();
-        let Some(norm) = &block.norm else {
-            return (slope(self.activation, value), 0.0);
-        };
-        let (xhat, size) = self.xhat(block, i);
-        let feature = self.place(i).1;
-        let gamma = f64::from(norm.affine[feature]);
-        let beta = f64::from(norm.affine[self.layer.c_small + feature]);
-        let before = gamma * xhat + beta;
-        let error = 4.0 * rounding(gamma.abs() * size + beta.abs());
-        match self.activation {
-            Activation::Tanh => (slope(self.activation, before.tanh()), 2.0 * error + 1e-6),
-            // Rounding may take a value to the other side of the kink.
-            _ if before.abs() < error => (slope(self.activation, before), 1.0),
-            _ => (slope(self.activation, before), 0.0),
-        }
+        slope_at(self.activation, block.norm.as_ref(), i, value)
     }
 
     /// A normalised value and the size of what it is made of; 0 without a norm.
@@ -398,12 +375,8 @@ impl Case {
         let Some(norm) = &block.norm else {
             return (0.0, 0.0);
         };
-        let (group, feature) = self.place(i);
-        let at = 2 * group * self.layer.c_small + feature;
-        let mean = f64::from(norm.saved[at]);
-        let scale = f64::from(norm.saved[at + self.layer.c_small]);
-        let u = block.stored[i].to_f64();
-        ((u - mean) * scale, (u.abs() + mean.abs()) * scale)
+        let normal = norm.of(i, block.stored[i].to_f64());
+        (normal.xhat, normal.xhat_size)
     }
 
     fn backward<D: Driver>(&self, stage: &mut Stage<'_, D>) -> Result<(), DriverError> {
@@ -527,7 +500,7 @@ impl Case {
         let features = self.layer.c_small;
         let (group, feature) = self.place(i);
         let at = 2 * group * features + feature;
-        let factor = f64::from(norm.affine[feature]) * f64::from(norm.saved[at + features]);
+        let factor = norm.factor(i);
         let rows = self.rows() as f64;
         let plain = f64::from(totals[at]) / rows;
         let weighted = f64::from(totals[at + features]) / rows;
@@ -538,59 +511,42 @@ impl Case {
         )
     }
 
-    /// A small plane that is read: what the kernel is given, and the values that it stands for.
+    /// A small plane that is read: what the kernel is given, and the values that it stands for, each
+    /// with what rounding may make of it.
     fn source<D: Driver>(
         &self,
         stage: &mut Stage<'_, D>,
-    ) -> Result<(Input, Vec<f64>), DriverError> {
+    ) -> Result<(Input, Vec<(f64, f64)>), DriverError> {
         let stored = stage.half_normals(self.small_len());
-        let pointer = stage.input_at("small", &stored, self.half_shift)?;
-        if !self.normed {
-            let values = stored.iter().map(|value| value.to_f64()).collect();
-            return Ok((Input::Stored(pointer), values));
-        }
-        let norm = self.norm(stage)?;
-        let features = self.layer.c_small;
-        let value = |(i, u): (usize, &bf16)| {
-            let (group, feature) = self.place(i);
-            let at = 2 * group * features + feature;
-            let xhat = (u.to_f32() - norm.saved[at]) * norm.saved[at + features];
-            let linear = xhat.mul_add(norm.affine[feature], norm.affine[features + feature]);
-            let output = match self.activation {
-                Activation::Identity => linear,
-                Activation::Relu => linear.max(0.0),
-                Activation::LeakyRelu if linear < 0.0 => 0.2 * linear,
-                Activation::LeakyRelu => linear,
-                Activation::Tanh => linear.tanh(),
-            };
-            bf16::from_f32(output).to_f64()
+        let norm = match self.normed {
+            true => Some(self.norm(stage)?),
+            false => None,
         };
-        let values = stored.iter().enumerate().map(value).collect();
-        let input = Input::Normed {
-            u: pointer,
-            norm: norm.pointers,
-            groups: self.groups,
-            activation: self.activation,
+        let values = stored.iter().enumerate();
+        let of = |(i, &stored): (usize, &bf16)| read(self.activation, norm.as_ref(), i, stored);
+        let values = values.map(of).collect();
+        let pointer = stage.input_at("small", &stored, self.half_shift)?;
+        let input = match norm {
+            None => Input::Stored(pointer),
+            Some(norm) => Input::Normed {
+                u: pointer,
+                norm: norm.pointers,
+                groups: self.groups,
+                activation: self.activation,
+            },
         };
         Ok((input, values))
-    }
-
-    /// What a sum of `terms` products with inputs may be off by: two tanh need not round alike.
-    fn sum_of_inputs(&self, expected: f64, terms: usize, values: &[f64]) -> f64 {
-        let squares: f64 = values.iter().map(|value| value * value).sum();
-        let rms = (squares / values.len() as f64).sqrt();
-        let apart = match self.normed && self.activation == Activation::Tanh {
-            true => 0.02 * (terms as f64).sqrt(),
-            false => 0.0,
-        };
-        sum(expected, terms, rms, 1.0) + apart
     }
 
     fn dgrad<D: Driver>(&self, stage: &mut Stage<'_, D>) -> Result<(), DriverError> {
         let layer = &self.layer;
         let (input, values) = self.source(stage)?;
+        let (values, apart): (Vec<f64>, Vec<f64>) = values.into_iter().unzip();
         let weights = stage.normals(layer.weight_len());
-        let bias = self.biased.then(|| stage.normals(layer.c_big));
+        // Maps, or their gradient and the slope of the block that made them.
+        let gradient: bool = stage.random.random();
+        let biased = self.biased && !gradient;
+        let bias = biased.then(|| stage.normals(layer.c_big));
         let activation = draw::activation(&mut stage.random);
         let mut expected = vec![0.0; self.batch() * layer.big_len()];
         let mut scratch = Scratch::new();
@@ -603,8 +559,23 @@ impl Case {
             bias.as_deref().map(wide).as_deref(),
             &mut expected,
             scratch,
-            |tile: &mut [f64]| activate_in_place(activation, tile),
+            |tile: &mut [f64]| {
+                if !gradient {
+                    activate_in_place(activation, tile);
+                }
+            },
         );
+        let made = match gradient {
+            true => {
+                let mut made = wide(&stage.normals(expected.len()));
+                activate_in_place(activation, &mut made);
+                Some(narrow(&made))
+            }
+            false => None,
+        };
+        for (dy, &y) in expected.iter_mut().zip(made.iter().flatten()) {
+            *dy *= slope(activation, f64::from(y));
+        }
 
         let call = FewDgrad {
             layer,
@@ -617,11 +588,15 @@ impl Case {
             },
             activation,
             output: stage.output_at("maps", expected.len(), self.maps_shift)?,
+            value: match made {
+                Some(made) => Some(stage.input_at("made", &made, self.maps_shift)?),
+                None => None,
+            },
         };
         few::dgrad(stage.launcher, &call);
         let terms = 9 * layer.c_small;
         stage.compare("maps", call.output, &expected, |_, expected| {
-            self.sum_of_inputs(expected, terms, &values)
+            sum_of_inputs(expected, terms, &values, &apart)
         })
     }
 
@@ -629,6 +604,7 @@ impl Case {
         let layer = &self.layer;
         let big = stage.normals(self.batch() * layer.big_len());
         let (small, values) = self.source(stage)?;
+        let (values, apart): (Vec<f64>, Vec<f64>) = values.into_iter().unzip();
         let before = stage.normals(layer.weight_len());
         let mut expected = wide(&before);
         let mut scratch = Scratch::new();
@@ -652,7 +628,7 @@ impl Case {
         few::wgrad(stage.launcher, &call);
         let terms = self.groups * self.rows();
         stage.compare("gradient", gradient, &expected, |_, expected| {
-            self.sum_of_inputs(expected, terms, &values)
+            sum_of_inputs(expected, terms, &values, &apart)
         })
     }
 }
@@ -665,13 +641,6 @@ struct Maps {
     weight_values: Vec<f64>,
 }
 
-/// A batch norm.
-struct Norm {
-    pointers: BelowNorm,
-    saved: Vec<f32>,
-    affine: Vec<f32>,
-}
-
 /// The block that a gradient flows back into.
 struct Block {
     below: Below,
@@ -680,15 +649,17 @@ struct Block {
     norm: Option<Norm>,
 }
 
-/// The derivative of an activation, from its output.
-fn slope(activation: Activation, y: f64) -> f64 {
-    match activation {
-        Activation::Identity => 1.0,
-        Activation::Relu => f64::from(u8::from(y > 0.0)),
-        Activation::LeakyRelu if y > 0.0 => 1.0,
-        Activation::LeakyRelu => 0.2,
-        Activation::Tanh => 1.0 - y * y,
-    }
+/// What a sum of `terms` products of inputs and N(0, 1) numbers may be off by, where an input may have been
+/// rounded to either of two values.
+fn sum_of_inputs(expected: f64, terms: usize, values: &[f64], apart: &[f64]) -> f64 {
+    let rms = |values: &[f64]| {
+        let squares: f64 = values.iter().map(|value| value * value).sum();
+        (squares / values.len() as f64).sqrt()
+    };
+    // One or a few of the terms, or many: five standard deviations, and the largest number drawn.
+    let doubtful = apart.iter().copied().fold(0.0, f64::max);
+    let doubtful = 5.0 * (doubtful + rms(apart) * (terms as f64).sqrt());
+    sum(expected, terms, rms(values), 1.0) + doubtful
 }
 
 /// `[groups, 3, features]`, mean, centred sum of squares and number of a group's rows, from those of

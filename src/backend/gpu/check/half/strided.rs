@@ -189,7 +189,7 @@ impl Case {
         let input = stage.input("input", &input)?;
         let weights = stage.input_at("weights", &weights, self.shift)?;
         let packed = stage.half_output("packed", packed_bytes(layer, packing) / 2)?;
-        pack(stage.launcher, layer, packing, weights, packed);
+        pack(stage.launcher, layer, weights, packing.only(packed));
         Ok((input, packed, expected))
     }
 

@@ -79,6 +79,7 @@ struct FewDgradParams {
     weights: Pointer,
     bias: Pointer,
     output: Pointer,
+    value: Pointer,
     samples: u32,
     side: u32,
     c_big: u32,
@@ -122,7 +123,7 @@ pub struct FewFprop<'a> {
     pub end: End,
 }
 
-/// One dgrad: `maps = activation(sum + bias)`.
+/// One dgrad: `maps = activation(sum + bias)`, or `sum slope` for the gradient of maps.
 #[derive(Clone, Copy, Debug)]
 pub struct FewDgrad<'a> {
     pub layer: &'a StridedLayer,
@@ -136,6 +137,9 @@ pub struct FewDgrad<'a> {
     pub activation: Activation,
     /// The maps, f32.
     pub output: Pointer,
+    /// The output, f32, of the block that made the maps, whose activation it is: the gradient of its
+    /// linear output is then wanted, and there is no bias.
+    pub value: Option<Pointer>,
 }
 
 /// One wgrad: the gradient `[5, 5, c_big, c_small]`, f32, is set or added to.
@@ -422,7 +426,8 @@ pub fn dgrad<D: Driver>(l: &mut Launcher<D>, call: &FewDgrad) {
     let layer = call.layer;
     let source = Source::from(call.input);
     assert_small(layer, call.batch, source.groups);
-    let vectors = vectors(layer, &[source.values], source.activation) && aligned(&[call.output]);
+    let vectors = vectors(layer, &[source.values], source.activation)
+        && aligned(&[call.output, call.value.unwrap_or(Pointer::NULL)]);
     let (kernels, rows, channels) = match (vectors, layer.c_big) {
         (false, _) => (["few_dgrad_v3_any_pad1", "few_dgrad_v3_any_pad2"], 16, 1),
         (true, 1) => (["few_dgrad_v3_one_pad1", "few_dgrad_v3_one_pad2"], 16, 1),
@@ -448,6 +453,7 @@ pub fn dgrad<D: Driver>(l: &mut Launcher<D>, call: &FewDgrad) {
         weights: call.weights,
         bias: call.bias.unwrap_or(Pointer::NULL),
         output: call.output,
+        value: call.value.unwrap_or(Pointer::NULL),
         samples: (call.batch / source.groups) as u32,
         side: layer.small as u32,
         c_big: layer.c_big as u32,

@@ -22,6 +22,7 @@ pub const CAPABILITY: (u32, u32) = (8, 0);
 pub const KERNELS: &[&[&str]] = &[
     dense::KERNELS,
     few::KERNELS,
+    norm::KERNELS,
     pack::KERNELS,
     strided::KERNELS,
     wgrad::KERNELS,

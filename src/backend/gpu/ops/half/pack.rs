@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::backend::gpu::driver::{Driver, Geometry, Pointer};
 use crate::backend::gpu::launcher::Launcher;
+use crate::backend::gpu::ops::aligned;
 use crate::model::StridedLayer;
 
 /// Kernels of this file.
@@ -24,16 +25,25 @@ pub enum Packing {
     Dgrad,
 }
 
+impl Packing {
+    /// This one alone, as [`pack`] wants it.
+    pub fn only(self, to: Pointer) -> [Option<Pointer>; 2] {
+        match self {
+            Packing::Fprop => [Some(to), None],
+            Packing::Dgrad => [None, Some(to)],
+        }
+    }
+}
+
 /// The argument of `half_pack`.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct PackParams {
     weights: Pointer,
-    packed: Pointer,
+    fprop: Pointer,
+    dgrad: Pointer,
     c_big: u32,
     c_small: u32,
-    dgrad: u32,
-    unused: u32,
 }
 
 /// Bytes of the packed weights of a layer: both numbers of channels are rounded up.
@@ -46,27 +56,27 @@ pub fn packed_bytes(layer: &StridedLayer, packing: Packing) -> usize {
     2 * taps * summed.next_multiple_of(DEPTH) * outputs.next_multiple_of(WIDTH)
 }
 
-/// The copy of the f32 weights `[5, 5, c_big, c_small]`, of [`packed_bytes`] at a multiple of 16.
+/// The copies of the f32 weights `[5, 5, c_big, c_small]` for fprop and for dgrad, those that are wanted,
+/// of [`packed_bytes`] at multiples of 16.
 pub fn pack<D: Driver>(
     l: &mut Launcher<D>,
     layer: &StridedLayer,
-    packing: Packing,
     weights: Pointer,
-    to: Pointer,
+    [fprop, dgrad]: [Option<Pointer>; 2],
 ) {
     /// Channels of a block, of either plane.
     const EXTENT: usize = 32;
     debug_assert!(layer.weight_len() < 1 << 31, "{layer:?}");
-    debug_assert!(to.0.is_multiple_of(16), "{to:?}");
+    let [fprop, dgrad] = [fprop, dgrad].map(|to| to.unwrap_or(Pointer::NULL));
+    debug_assert!(aligned(&[fprop, dgrad]), "{fprop:?}, {dgrad:?}");
     let taps = StridedLayer::TAPS * StridedLayer::TAPS;
     let blocks = taps * layer.c_big.div_ceil(EXTENT) * layer.c_small.div_ceil(EXTENT);
     let params = PackParams {
         weights,
-        packed: to,
+        fprop,
+        dgrad,
         c_big: layer.c_big as u32,
         c_small: layer.c_small as u32,
-        dgrad: u32::from(packing == Packing::Dgrad),
-        unused: 0,
     };
     let geometry = Geometry {
         grid: [blocks as u32, 1, 1],

@@ -132,10 +132,16 @@ impl Form {
         eights || self == Form::Any
     }
 
-    /// The form for a shape.
-    pub fn of(operation: Operation, layer: &StridedLayer, batch: usize, groups: usize) -> Self {
-        /// Blocks that keep the larger devices busy.
-        const ENOUGH: usize = 256;
+    /// The form for a shape on a device of so many multiprocessors.
+    pub fn of(
+        operation: Operation,
+        layer: &StridedLayer,
+        batch: usize,
+        groups: usize,
+        multiprocessors: usize,
+    ) -> Self {
+        /// Blocks of the larger forms that a multiprocessor holds.
+        const HELD: usize = 2;
         if !Form::Small.takes(layer) {
             return Form::Any;
         }
@@ -146,7 +152,7 @@ impl Form {
         };
         let blocks = larger.blocks(operation, layer, batch, groups);
         // A tile that is mostly empty does more work than one that fits.
-        if layer.small > 4 && blocks >= ENOUGH {
+        if layer.small > 4 && blocks >= HELD * multiprocessors {
             larger
         } else {
             Form::Small
@@ -295,20 +301,19 @@ pub fn dgrad<D: Driver>(l: &mut Launcher<D>, call: &StridedCall) {
 }
 
 fn run<D: Driver>(l: &mut Launcher<D>, operation: Operation, call: &StridedCall) {
-    let form = Form::of(operation, call.layer, call.batch, call.groups);
+    let device = l.multiprocessors();
+    let form = Form::of(operation, call.layer, call.batch, call.groups, device);
     form.run(l, operation, call);
 }
 
-/// Parts of the statistics that [`fprop`] leaves.
-pub fn fprop_parts(layer: &StridedLayer, batch: usize, groups: usize) -> Parts {
-    parts(Operation::Fprop, layer, batch, groups)
-}
-
-/// Parts of the statistics that [`dgrad`] leaves.
-pub fn dgrad_parts(layer: &StridedLayer, batch: usize, groups: usize) -> Parts {
-    parts(Operation::Dgrad, layer, batch, groups)
-}
-
-fn parts(operation: Operation, layer: &StridedLayer, batch: usize, groups: usize) -> Parts {
-    Form::of(operation, layer, batch, groups).parts(operation, layer, batch, groups)
+/// Parts of the statistics that [`fprop`] or [`dgrad`] leaves.
+pub fn parts<D: Driver>(
+    l: &Launcher<D>,
+    operation: Operation,
+    layer: &StridedLayer,
+    batch: usize,
+    groups: usize,
+) -> Parts {
+    let device = l.multiprocessors();
+    Form::of(operation, layer, batch, groups, device).parts(operation, layer, batch, groups)
 }
