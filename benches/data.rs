@@ -21,7 +21,7 @@ fn maps() -> TempDir {
         .iter_mut()
         .for_each(|pixel| *pixel = 0.01 * pixel.exp());
     let mut file = std::fs::File::create(folder.path().join("maps.npy")).expect("a file");
-    write_npy_header(&mut file, &[MAPS, SIDE, SIDE]).expect("room for a header");
+    write_npy_header(&mut file, [MAPS, SIDE, SIDE]).expect("room for a header");
     write_npy_pixels(&mut file, &pixels).expect("room for the maps");
     folder
 }
