@@ -130,7 +130,7 @@ pub struct WgradCall<'a> {
 impl WgradCall<'_> {
     /// Independent products of big by small channels that the tiled kernels compute.
     pub(super) fn tiled_copies(&self) -> usize {
-        TAPS * tiled_split(self).parts
+        TAPS * tiled_split(self.layer, self.batch).parts
     }
 }
 
@@ -192,35 +192,50 @@ impl Form {
         l.launch(self.kernel(Operation::Dgrad), geometry, &call.params());
     }
 
+    fn wgrad_split(self, layer: &StridedLayer, batch: usize) -> Split {
+        match self {
+            Form::Direct => {
+                let pixels = batch * layer.small * layer.small;
+                Split::new(pixels, (1_usize << 20).div_ceil(layer.weight_len()), 1)
+            }
+            Form::Few => {
+                let tiles = batch * few::tiles(layer.small, few::WGRAD_TILE);
+                let mut split = Split::new(tiles, 1024, few::WGRAD_TILE_PIXELS);
+                split.parts *= few::WGRAD_GROUPS;
+                split
+            }
+            _ => tiled_split(layer, batch),
+        }
+    }
+
+    /// Partial sums that [`wgrad`] leaves of each weight before they are merged.
+    pub fn wgrad_parts(self, layer: &StridedLayer, batch: usize) -> usize {
+        self.wgrad_split(layer, batch).parts
+    }
+
     /// [`wgrad`] in this form.
     pub fn wgrad<D: Driver>(self, l: &mut Launcher<D>, call: &WgradCall) {
         let layer = call.layer;
         let weights = layer.weight_len();
-        let pixels = call.batch * layer.small * layer.small;
-        let (geometry, split) = match self {
+        let split = self.wgrad_split(layer, call.batch);
+        let geometry = match self {
             Form::Direct => {
-                let split = Split::new(pixels, (1_usize << 20).div_ceil(weights), 1);
                 let mut geometry = line(weights);
                 geometry.grid[1] = split.parts as u32;
-                (geometry, split)
+                geometry
             }
-            Form::Few => {
-                let tiles = call.batch * few::tiles(layer.small, few::WGRAD_TILE);
-                let mut split = Split::new(tiles, 1024, few::WGRAD_TILE_PIXELS);
-                let blocks = split.parts as u32;
-                split.parts *= few::WGRAD_GROUPS;
-                let channels = layer.c_small.div_ceil(few::CHANNELS) as u32;
-                let geometry = Geometry {
-                    grid: [blocks, channels, layer.c_big as u32],
-                    block: [240, 1, 1],
-                };
-                (geometry, split)
-            }
+            Form::Few => Geometry {
+                grid: [
+                    (split.parts / few::WGRAD_GROUPS) as u32,
+                    layer.c_small.div_ceil(few::CHANNELS) as u32,
+                    layer.c_big as u32,
+                ],
+                block: [240, 1, 1],
+            },
             _ => {
-                let split = tiled_split(call);
                 let copies = call.tiled_copies();
                 let tile = self.tile(Operation::Wgrad);
-                (tile.geometry(layer.c_big, layer.c_small, copies), split)
+                tile.geometry(layer.c_big, layer.c_small, copies)
             }
         };
         let partial = l.workspace(4 * weights * split.parts);
@@ -283,11 +298,10 @@ impl Split {
 }
 
 /// The parts of a tiled wgrad: the same for all tiles, so that they give the same bits.
-fn tiled_split(call: &WgradCall) -> Split {
+fn tiled_split(layer: &StridedLayer, batch: usize) -> Split {
     const BLOCKS: usize = 1024;
-    let layer = call.layer;
     let tiles = TAPS * layer.c_big.div_ceil(128) * layer.c_small.div_ceil(128);
-    let pixels = call.batch * layer.small * layer.small;
+    let pixels = batch * layer.small * layer.small;
     Split::new(pixels, BLOCKS.div_ceil(tiles), 1)
 }
 
