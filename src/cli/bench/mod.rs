@@ -1,16 +1,20 @@
-//! `cosmogan bench`: how fast and how exact training is here.
+//! `cosmogan bench`: how fast and how exact training is here, and what its kernels do.
 
+mod account;
 mod gap;
+mod kernels;
 mod precision;
 mod speed;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use account::{AccountArgs, ReportArgs};
+use kernels::KernelsArgs;
 use precision::PrecisionArgs;
 use speed::{SpeedArgs, What};
 
-/// Measure the speed of a training step or of the generator, or what bf16 does to training
+/// Measure a training step, the generator or the kernels, count what they do, or see what bf16 does to training
 #[derive(Args, Debug)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -30,6 +34,9 @@ enum Measurement {
     /// the rate of floating-point operations.
     Generate(SpeedArgs),
     Precision(Box<PrecisionArgs>),
+    Kernels(KernelsArgs),
+    Account(AccountArgs),
+    Report(ReportArgs),
 }
 
 /// Runs the command.
@@ -38,5 +45,8 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
         Measurement::Step(arguments) => speed::run(What::Step, arguments),
         Measurement::Generate(arguments) => speed::run(What::Generate, arguments),
         Measurement::Precision(arguments) => precision::run(arguments),
+        Measurement::Kernels(arguments) => kernels::run(arguments),
+        Measurement::Account(arguments) => account::run(arguments),
+        Measurement::Report(arguments) => account::report(arguments),
     }
 }
