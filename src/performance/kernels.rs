@@ -64,8 +64,7 @@ pub struct Case {
 /// Big channels up to which a layer counts as the one next to the maps.
 const FEW: usize = 4;
 
-/// Multiprocessors of the device that forms are chosen for: an H100. (A few dozen would choose the same at the
-/// paper's shapes.)
+/// Multiprocessors of the device that forms are chosen for: an H100.
 const MULTIPROCESSORS: usize = 132;
 
 /// The strided layers of an architecture, from the maps inwards. Both networks have the same.
@@ -242,8 +241,8 @@ impl Case {
                 Form::of_dgrad(self.version, &call(self.batch)).dgrad(l, &call(at.samples));
             }
             ConvOperation::Wgrad => {
-                self.f32_wgrad_form(at)
-                    .wgrad(l, &self.wgrad_call(at, at.samples));
+                let form = self.f32_wgrad_form(at);
+                form.wgrad_like(l, &self.wgrad_call(at, at.samples), self.batch);
             }
         }
     }
@@ -347,7 +346,9 @@ impl Case {
         match self.version {
             KernelVersion::V3 if self.is_few() => few::wgrad_parts(&self.layer, batch, 1),
             KernelVersion::V3 => half_wgrad::parts(&self.layer, batch),
-            _ => self.f32_wgrad_form(at).wgrad_parts(&self.layer, batch),
+            _ => self
+                .f32_wgrad_form(at)
+                .wgrad_parts(&self.layer, batch, self.batch),
         }
     }
 

@@ -6,9 +6,11 @@
 //! maps keep a real device, so that the kernels are those of the large batch. How the sums of weight gradients
 //! are split does not follow the batch, and is known.
 //!
-//! The kernels for few channels take more of a map's tiles per block the more maps there are: what blocks
-//! read of weights and leave of partial sums is then less than counted here, at most 15% of what they
-//! request. [`super::kernels`] counts these at their full batch.
+//! Two things differ a little from what a real device does. The kernels for few channels take more of a
+//! map's tiles per block the more maps there are: what blocks read of weights, and leave and add of partial
+//! sums, is less than counted here, of which it is a tenth at most. And a device with more multiprocessors than
+//! a launch has large tiles, half of the blocks that they hold, gets smaller tiles: at a batch of 64 an H100 does
+//! for one launch of the paper's step. [`super::kernels`] counts kernels as an H100 gets them, at their full batch.
 
 use super::Counts;
 use super::counts::line;
@@ -215,8 +217,10 @@ fn extend(config: &Config, batch: usize, one: &[Launched], two: &[Launched]) -> 
             let extended = line(batch as u64, bytes(1), bytes(2));
             counts = counts.with_partials(bytes(batch) as i64 - extended as i64);
             if !is_gradient {
-                // One addition each, and that to what the gradient was.
-                counts.simt_flop = (layer.weight_len() * (parts(batch) + 1)) as u64;
+                // One addition each, those of the other 15 rows of threads where there are so many parts,
+                // and that to what the gradient was.
+                let rows = if parts(batch) < 32 { 0 } else { 15 };
+                counts.simt_flop = (layer.weight_len() * (parts(batch) + rows + 1)) as u64;
                 split = None;
             }
         }

@@ -192,32 +192,43 @@ impl Form {
         l.launch(self.kernel(Operation::Dgrad), geometry, &call.params());
     }
 
-    fn wgrad_split(self, layer: &StridedLayer, batch: usize) -> Split {
-        match self {
+    /// How the sum over `batch` samples is split, in chunks as large as those of `like` samples.
+    fn wgrad_split(self, layer: &StridedLayer, batch: usize, like: usize) -> Split {
+        let pixels = |samples: usize| samples * layer.small * layer.small;
+        let tiles = |samples: usize| samples * few::tiles(layer.small, few::WGRAD_TILE);
+        let (items, chunk, groups) = match self {
             Form::Direct => {
-                let pixels = batch * layer.small * layer.small;
-                Split::new(pixels, (1_usize << 20).div_ceil(layer.weight_len()), 1)
+                let parts = (1_usize << 20).div_ceil(layer.weight_len());
+                (pixels(batch), Split::new(pixels(like), parts, 1).chunk, 1)
             }
             Form::Few => {
-                let tiles = batch * few::tiles(layer.small, few::WGRAD_TILE);
-                let mut split = Split::new(tiles, 1024, few::WGRAD_TILE_PIXELS);
-                split.parts *= few::WGRAD_GROUPS;
-                split
+                let split = Split::new(tiles(like), 1024, few::WGRAD_TILE_PIXELS);
+                (tiles(batch), split.chunk, few::WGRAD_GROUPS)
             }
-            _ => tiled_split(layer, batch),
+            _ => (pixels(batch), tiled_split(layer, like).chunk, 1),
+        };
+        Split {
+            parts: items.div_ceil(chunk) * groups,
+            chunk,
         }
     }
 
-    /// Partial sums that [`wgrad`] leaves of each weight before they are merged.
-    pub fn wgrad_parts(self, layer: &StridedLayer, batch: usize) -> usize {
-        self.wgrad_split(layer, batch).parts
+    /// Partial sums that [`Form::wgrad_like`] leaves of each weight before they are merged.
+    pub fn wgrad_parts(self, layer: &StridedLayer, batch: usize, like: usize) -> usize {
+        self.wgrad_split(layer, batch, like).parts
     }
 
     /// [`wgrad`] in this form.
     pub fn wgrad<D: Driver>(self, l: &mut Launcher<D>, call: &WgradCall) {
+        self.wgrad_like(l, call, call.batch);
+    }
+
+    /// The same, its sum split into chunks as large as those of `like` samples: for those who count what
+    /// so many would do.
+    pub fn wgrad_like<D: Driver>(self, l: &mut Launcher<D>, call: &WgradCall, like: usize) {
         let layer = call.layer;
         let weights = layer.weight_len();
-        let split = self.wgrad_split(layer, call.batch);
+        let split = self.wgrad_split(layer, call.batch, like);
         let geometry = match self {
             Form::Direct => {
                 let mut geometry = line(weights);
@@ -233,7 +244,7 @@ impl Form {
                 block: [240, 1, 1],
             },
             _ => {
-                let copies = call.tiled_copies();
+                let copies = TAPS * split.parts;
                 let tile = self.tile(Operation::Wgrad);
                 tile.geometry(layer.c_big, layer.c_small, copies)
             }
