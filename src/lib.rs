@@ -11,6 +11,7 @@ pub mod emulator;
 pub mod evaluate;
 pub mod files;
 pub mod model;
+pub mod performance;
 pub mod report;
 pub mod rng;
 pub mod stats;

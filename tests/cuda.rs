@@ -390,3 +390,33 @@ fn a_device_without_tensor_cores_for_bf16_computes_in_f32_and_refuses_bf16() {
     let told = "kernels v3 (bf16) are left out: they need compute capability 8.0";
     assert!(checked.stdout.contains(told), "{checked:?}");
 }
+
+/// One layer's fprop, timed: the emulated driver's clock goes a millisecond for each piece of work.
+#[test]
+fn kernels_are_timed_between_marks_and_beside_the_vendors_product() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program(folder.path());
+    words(
+        &mut command,
+        "bench kernels --device cuda --size 16 --layers 1 --base 8 --batch 2 --version v2 \
+         --operation fprop --repeats 1 --json times.json",
+    );
+    let timed = outcome(with_emulated_cublas(&mut command));
+    assert_eq!(timed.status, Some(0), "{}", timed.stderr);
+    let json = std::fs::read_to_string(folder.path().join("times.json")).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let kernel = &results["kernels"][0];
+    assert_eq!(kernel["operation"], "fprop");
+    assert_eq!(kernel["version"], "v2");
+    assert_eq!(kernel["median_s"], 1e-3);
+    assert!(
+        kernel["vendor_s"]
+            .as_f64()
+            .is_some_and(|seconds| seconds > 0.0),
+        "{kernel}"
+    );
+    // 2 maps of 8 x 8 small pixels, 8 channels, 25 products each.
+    assert_eq!(kernel["useful_flop"], 2 * 2 * 64 * 8 * 25);
+    // The emulated device is none that has a datasheet.
+    assert!(kernel["roofline_s"].is_null());
+}

@@ -1,223 +1,90 @@
-//! What a step of `paper-256` does in mixed precision, kernel by kernel: operations, bytes, shared memory
-//! passes. The counts of a batch of 64 follow exactly from those of 1 and 2, since all tensors grow with
-//! the batch; how the weight gradients' sums are split does not, and is known.
+//! What a step of `paper-256` does in mixed precision, kernel by kernel, and what each version of the kernels
+//! does at its layers: operations, bytes, shared memory passes. All at a batch of 64, from those of 1 and 2.
 //!
-//! The committed table is `tests/baseline/paper-256.csv`; `COSMOGAN_WRITE_BASELINE=1` writes it anew.
-
-mod common;
+//! The committed tables are `tests/baseline/paper-256.csv` and `kernels-paper-256.json`, and the counted part of
+//! `docs/PERFORMANCE.md` is made of them. `COSMOGAN_WRITE_BASELINE=1` writes the tables anew; `COSMOGAN_ALL_KERNELS=1`
+//! also counts the f32 kernels of all layers, which takes minutes, not only those that take seconds.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use cosmogan::backend::gpu::ops::KernelVersion;
-use cosmogan::backend::gpu::ops::half::{few, wgrad};
-use cosmogan::backend::gpu::{EmulatedOptions, Gpu};
-use cosmogan::backend::{Backend, StepScalars};
-use cosmogan::emulator::Counters;
-use cosmogan::model::{
-    Linear, Network, Preset, StridedLayer, WhichNetwork, discriminator, generator,
-    initial_parameters, initial_running,
+use cosmogan::backend::gpu::ptx;
+use cosmogan::model::{Architecture, Preset};
+use cosmogan::performance::account::{floor, fusion};
+use cosmogan::performance::kernels::{cases, count};
+use cosmogan::performance::step::Pass;
+use cosmogan::performance::{
+    Case, ConvOperation, GpuModel, KernelCount, Limit, StepCount, StepLaunch, bound, count_step,
+    regression, report,
 };
-use cosmogan::rng::{Philox, Stream};
-use cosmogan::train::{Config, Convention, Options, Players, StepProgram};
+use cosmogan::train::{Config, Convention};
+use rayon::prelude::*;
 
-const BATCH: u64 = 64;
+const BATCH: usize = 64;
 
-/// The kernels of one step on `batch` maps, and what they did.
-fn measured(config: &Config, batch: usize) -> Vec<(String, Counters)> {
-    let architecture = &config.architecture;
-    // So few multiprocessors that one map keeps them as busy as 64 maps keep a real device: the forms
-    // of kernels are then those of a batch of 64.
-    let options = EmulatedOptions {
-        multiprocessors: 1,
-        ..EmulatedOptions::default()
-    };
-    let mut gpu = Gpu::emulated(options, KernelVersion::V3).unwrap();
-    let players = Players::place(
-        generator(architecture),
-        discriminator(architecture),
-        gpu.precision(),
-    );
-    let step = StepProgram::new(&players, &config.step, batch, Options::default());
-    gpu.reserve(step.program.arena_len()).unwrap();
-    let (g, d) = (WhichNetwork::Generator, WhichNetwork::Discriminator);
-    for (network, memory, which) in [
-        (&players.generator, players.generator_memory, g),
-        (&players.discriminator, players.discriminator_memory, d),
-    ] {
-        let parameters = initial_parameters(network, config.step.initialisation, 1, which);
-        gpu.upload(memory.parameters, &parameters).unwrap();
-        gpu.upload(memory.running, &initial_running(network))
-            .unwrap();
-        for view in [memory.first_moment, memory.second_moment] {
-            gpu.upload(view, &vec![0.0; view.len]).unwrap();
-        }
-    }
-    let average = players.average_memory.parameters;
-    gpu.upload(average, &vec![0.0; average.len]).unwrap();
-    let mut real = vec![0.0; step.real.len];
-    Philox::new(1, Stream::Benchmark, 0).fill_normal(&mut real);
-    gpu.upload(step.real, &real).unwrap();
-    gpu.driver().keep_launches();
-    let scalars = StepScalars {
-        seed: 1,
-        step: 1,
-        generator_rate: 2e-4,
-        discriminator_rate: 2e-4,
-        average_decay: 0.9,
-    };
-    step.program.run(&mut gpu, &scalars).unwrap();
-    let mut losses = [0.0; 3];
-    gpu.download(step.losses, &mut losses).unwrap();
-    assert!(losses.iter().all(|loss| loss.is_finite()));
-    gpu.driver().launches().to_vec()
+fn config() -> Config {
+    Config::of_preset(Preset::Paper256, Some(Convention::Paper))
 }
 
-/// Counts of one kernel at a batch of 64.
-#[derive(Clone, Debug, PartialEq)]
-struct Row {
-    kernel: String,
-    tensor_flop: u64,
-    simt_flop: u64,
-    requested_bytes: u64,
-    /// Bytes of the sectors that requests touched, a request at a time.
-    sector_bytes: u64,
-    /// Bytes of the sectors that the launch touched at all.
-    footprint_bytes: u64,
-    shared_wavefronts: u64,
-    ideal_wavefronts: u64,
+fn architecture() -> Architecture {
+    config().architecture
 }
 
-impl Row {
-    fn new(kernel: &str, count: impl Fn(fn(&Counters) -> u64) -> u64) -> Self {
-        Self {
-            kernel: kernel.to_owned(),
-            tensor_flop: count(|c| c.tensor_flop),
-            simt_flop: count(|c| c.simt_flop),
-            requested_bytes: count(|c| c.global_load_bytes + c.global_store_bytes),
-            sector_bytes: count(|c| 32 * (c.global_load_sectors + c.global_store_sectors)),
-            footprint_bytes: count(|c| {
-                32 * (c.footprint_read_sectors + c.footprint_written_sectors)
-            }),
-            shared_wavefronts: count(|c| c.shared_load_wavefronts + c.shared_store_wavefronts),
-            ideal_wavefronts: count(|c| {
-                c.shared_load_ideal_wavefronts + c.shared_store_ideal_wavefronts
-            }),
-        }
-    }
-
-    fn is_product(&self) -> bool {
-        self.tensor_flop > 0
-    }
-
-    fn line(&self) -> String {
-        format!(
-            "{},{},{},{},{},{},{},{}\n",
-            self.kernel,
-            self.tensor_flop,
-            self.simt_flop,
-            self.requested_bytes,
-            self.sector_bytes,
-            self.footprint_bytes,
-            self.shared_wavefronts,
-            self.ideal_wavefronts
-        )
-    }
+/// The step, counted once.
+fn step() -> &'static StepCount {
+    static STEP: OnceLock<StepCount> = OnceLock::new();
+    STEP.get_or_init(|| count_step(&config(), BATCH).unwrap())
 }
 
-const HEADER: &str = "kernel,tensor_flop,simt_flop,requested_bytes,sector_bytes,footprint_bytes,\
-                      shared_wavefronts,ideal_wavefronts\n";
-
-/// The strided layers in the order of the backward walk, with the samples of a gradient of theirs at
-/// batch 1.
-fn walked(config: &Config) -> Vec<(StridedLayer, usize, bool)> {
-    let architecture = &config.architecture;
-    let layers = |network: Network, samples: usize| {
-        let blocks = network.blocks.into_iter().rev();
-        blocks.filter_map(move |block| match block.linear {
-            Linear::Conv(layer) | Linear::TransposedConv(layer) => {
-                Some((layer, samples, layer.c_big == 1))
-            }
-            Linear::Dense { .. } => None,
-        })
-    };
-    layers(discriminator(architecture), 2)
-        .chain(layers(generator(architecture), 1))
-        .collect()
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value == "1")
 }
 
-/// The step's kernels at a batch of 64.
-fn scaled(config: &Config) -> Vec<Row> {
-    let (one, two) = (measured(config, 1), measured(config, 2));
-    assert_eq!(one.len(), two.len());
-    let mut gradients = walked(config).into_iter();
-    let mut split = None;
-    one.iter()
-        .zip(&two)
-        .map(|((kernel, one), (same, two))| {
-            assert_eq!(kernel, same);
-            let line = |at_one: u64, at_two: u64| {
-                (at_one as i64 + (BATCH as i64 - 1) * (at_two as i64 - at_one as i64)) as u64
-            };
-            let mut row = Row::new(kernel, |count| line(count(one), count(two)));
-            // Partial sums of weight gradients: as many as the sum has parts.
-            let is_gradient = kernel.contains("wgrad");
-            let partials = |layer: &StridedLayer, few: bool, samples: usize| {
-                let parts = match few {
-                    true => few::wgrad_parts(layer, samples, 1),
-                    false => wgrad::parts(layer, samples),
-                };
-                4 * (layer.weight_len() * parts) as u64
-            };
-            if is_gradient {
-                split = gradients.next();
-            }
-            if let (Some((layer, samples, few)), true) =
-                (&split, is_gradient || kernel == "sum_partials")
-            {
-                let bytes = |batch: usize| partials(layer, *few, samples * batch);
-                let (at_one, at_two, here) = (bytes(1), bytes(2), bytes(BATCH as usize));
-                let correct = |value: &mut u64| *value = *value + here - line(at_one, at_two);
-                correct(&mut row.requested_bytes);
-                correct(&mut row.sector_bytes);
-                correct(&mut row.footprint_bytes);
-                if !is_gradient {
-                    split = None;
-                }
-            }
-            row
-        })
-        .collect()
+fn baseline(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/baseline");
+    folder.join(name)
 }
 
-fn table(rows: &[Row]) -> String {
-    let mut text = HEADER.to_owned();
-    for row in rows {
-        text.push_str(&row.line());
-    }
-    text
+fn all_cases() -> Vec<Case> {
+    use KernelVersion::{V1, V2, V3};
+    cases(&architecture(), BATCH, &[V1, V2, V3])
+}
+
+/// Whether the emulator counts a case in seconds.
+fn is_quick(case: &Case) -> bool {
+    case.version == KernelVersion::V3
+        || (case.version == KernelVersion::V2 && case.layer.c_big == 1)
+}
+
+/// The committed counts of the kernels.
+fn kernels() -> Vec<KernelCount> {
+    let text = std::fs::read_to_string(baseline("kernels-paper-256.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
 }
 
 #[test]
 fn a_step_of_the_papers_networks_does_what_its_committed_table_says() {
-    let config = Config::of_preset(Preset::Paper256, Some(Convention::Paper));
-    let rows = scaled(&config);
+    let step = step();
+    let is_product = |launch: &&StepLaunch| launch.counts.tensor_flop > 0;
     let useful = 2 * 25 * 64 * 64 * 64 * 128;
     let mut report = String::new();
-    for row in rows.iter().filter(|row| row.is_product()) {
+    for launch in step.launches.iter().filter(is_product) {
+        let counts = &launch.counts;
         // The three large layers have the same number of operations a sample.
-        let samples = row.tensor_flop as f64 / useful as f64;
+        let samples = counts.tensor_flop as f64 / useful as f64;
         let more = samples / (samples / BATCH as f64).floor() / BATCH as f64;
-        let intensity = row.tensor_flop as f64 / row.requested_bytes as f64;
-        let sectors = row.sector_bytes as f64 / row.requested_bytes as f64;
-        let conflicts = row.shared_wavefronts as f64 / row.ideal_wavefronts as f64;
+        let intensity = counts.tensor_flop as f64 / counts.requested_bytes as f64;
+        let sectors = counts.sector_bytes as f64 / counts.requested_bytes as f64;
+        let conflicts = counts.shared_wavefronts as f64 / counts.ideal_wavefronts as f64;
         writeln!(
             report,
             "{:24} {:6.1} GFLOP, {more:.3} of the useful, {intensity:5.1} FLOP a requested byte, \
              sectors {sectors:.3}, wavefronts {conflicts:.3}, footprint {:6.1} MB",
-            row.kernel,
-            row.tensor_flop as f64 / 1e9,
-            row.footprint_bytes as f64 / 1e6
+            launch.kernel,
+            counts.tensor_flop as f64 / 1e9,
+            counts.footprint_bytes as f64 / 1e6
         )
         .unwrap();
         assert!(more <= 1.05, "{report}");
@@ -225,30 +92,209 @@ fn a_step_of_the_papers_networks_does_what_its_committed_table_says() {
         assert!(sectors <= 1.05, "{report}");
         assert!(conflicts <= 1.1, "{report}");
     }
-    let bytes: u64 = rows.iter().map(|row| row.footprint_bytes).sum();
+    let bytes = step.total().footprint_bytes;
     println!(
         "{report}{} launches, {:.3} GB",
-        rows.len(),
+        step.launches.len(),
         bytes as f64 / 1e9
     );
-    let mut by_kernel = std::collections::BTreeMap::new();
-    for row in &rows {
-        *by_kernel.entry(&row.kernel).or_insert(0) += row.footprint_bytes;
-    }
-    for (kernel, bytes) in by_kernel {
-        println!("{kernel:32} {:8.1} MB", bytes as f64 / 1e6);
-    }
     assert!(bytes <= 9_500_000_000, "a step moves {bytes} bytes");
 
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/baseline/paper-256.csv");
-    let now = table(&rows);
-    if std::env::var_os("COSMOGAN_WRITE_BASELINE").is_some_and(|value| value == "1") {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &now).unwrap();
+    let path = baseline("paper-256.csv");
+    let now = step.counted();
+    if is_set("COSMOGAN_WRITE_BASELINE") {
+        let table = now
+            .iter()
+            .map(|(kernel, counts)| (kernel.as_str(), *counts));
+        std::fs::write(&path, regression::csv(table)).unwrap();
     }
-    let committed = std::fs::read_to_string(&path).unwrap();
-    for (number, (now, committed)) in now.lines().zip(committed.lines()).enumerate() {
-        assert_eq!(now, committed, "line {} of {}", number + 1, path.display());
+    let committed = regression::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let moved = regression::moved(&committed, &now).unwrap();
+    let moved: Vec<String> = moved.iter().map(ToString::to_string).collect();
+    assert!(moved.is_empty(), "{}", moved.join("\n"));
+}
+
+#[test]
+fn each_kernel_does_at_the_papers_layers_what_its_committed_table_says() {
+    let path = baseline("kernels-paper-256.json");
+    let write = is_set("COSMOGAN_WRITE_BASELINE");
+    let all = is_set("COSMOGAN_ALL_KERNELS");
+    let cases = all_cases();
+    let counted: Vec<Option<KernelCount>> = cases
+        .par_iter()
+        .map(|case| (all || is_quick(case)).then(|| count(ptx::committed(), case).unwrap()))
+        .collect();
+    if write && all {
+        let counted: Vec<_> = counted.iter().flatten().collect();
+        let text = serde_json::to_string_pretty(&counted).unwrap();
+        std::fs::write(&path, text + "\n").unwrap();
+    }
+    let committed = kernels();
+    assert_eq!(committed.len(), cases.len());
+    let mut compared = 0;
+    for (counted, committed) in counted.iter().zip(&committed) {
+        let Some(counted) = counted else { continue };
+        compared += 1;
+        assert_eq!(counted, committed);
+    }
+    assert!(compared >= 15, "{compared}");
+}
+
+#[test]
+fn the_page_on_performance_says_what_is_counted() {
+    let now = report::counted(&architecture(), &kernels(), step());
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/PERFORMANCE.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let committed = report::counted_part(&page).expect("the page has a counted part");
+    for (now, committed) in now.lines().zip(committed.lines()) {
+        assert_eq!(
+            now, committed,
+            "run: cosmogan bench report --kernels tests/baseline/kernels-paper-256.json"
+        );
     }
     assert_eq!(now.lines().count(), committed.lines().count());
+}
+
+/// `a` is within `share` of `b`.
+fn near(what: &str, a: f64, b: f64, share: f64) {
+    println!("{what}: counted {a:.4e}, by hand {b:.4e}, {:.4}", a / b);
+    assert!((a / b - 1.0).abs() <= share, "{what}: {a:e} beside {b:e}");
+}
+
+/// The operations of a product of `m` x `k` by `k` x `n`.
+fn product(m: u64, n: u64, k: u64) -> f64 {
+    (2 * m * n * k) as f64
+}
+
+#[test]
+fn operations_of_the_big_layers_are_those_of_the_hand_counts() {
+    // fprop of 64 maps as an implicit product M x N x K: pixels of the small plane, its channels, and 25
+    // taps of the big plane's channels. The other two operations have as many.
+    //   64 <-> 128, small side 64:   M = 64 64 64 = 262,144, N = 128, K = 25  64 = 1600: 107.4 GFLOP
+    //   128 <-> 256, small side 32:  M = 64 32 32 =  65,536, N = 256, K = 25 128 = 3200: 107.4 GFLOP
+    //   256 <-> 512, small side 16:  M = 64 16 16 =  16,384, N = 512, K = 25 256 = 6400: 107.4 GFLOP
+    let hand = [
+        ("64-128 at 64", product(262_144, 128, 1600)),
+        ("128-256 at 32", product(65_536, 256, 3200)),
+        ("256-512 at 16", product(16_384, 512, 6400)),
+    ];
+    let kernels = kernels();
+    for (layer, flop) in hand {
+        assert_eq!(flop, 107_374_182_400.0);
+        for operation in ConvOperation::ALL {
+            let of = |k: &&KernelCount| k.layer == layer && k.operation == operation;
+            let found: Vec<_> = kernels.iter().filter(of).collect();
+            assert_eq!(found.len(), 3);
+            for kernel in found {
+                let what = format!("{layer} {}", kernel.kernel);
+                assert_eq!(kernel.useful_flop as f64, flop);
+                // Adding bias and statistics is less than 0.5% of the work. v1 leaves out the taps beyond
+                // the edges, in each direction 3 of 5 x side: at a side of 16 3.75%, 7.4% in both.
+                match kernel.version.as_str() {
+                    "v3" => near(&what, kernel.counts.tensor_flop as f64, flop, 0.02),
+                    "v2" => near(&what, kernel.counts.simt_flop as f64, flop, 0.02),
+                    _ => near(&what, kernel.counts.simt_flop as f64, flop, 0.075),
+                }
+            }
+        }
+    }
+    // 1 <-> 64, small side 128: M = 64 128 128 = 1,048,576, N = 64, K = 25: 3.4 GFLOP.
+    let end = product(1_048_576, 64, 25);
+    assert_eq!(end, 3_355_443_200.0);
+    for kernel in kernels.iter().filter(|k| k.layer == "1-64 at 128") {
+        assert_eq!(kernel.useful_flop as f64, end);
+    }
+}
+
+#[test]
+fn bytes_of_the_big_layers_are_those_of_the_hand_counts() {
+    // Activations of the big side in bf16: 64 maps of 128 128 64 values are 134 MB, of 64 64 128 67 MB, of
+    // 32 32 256 34 MB; the small side of each is the big side of the next, and of the last 64 16 16 512
+    // values are 17 MB. Each operation touches both planes and the weights once: 2 bytes each of 25 C_big
+    // C_small as they are packed, and for wgrad 4 bytes each and the same for each part of the split sum.
+    let bytes = |side: u64, channels: u64| (2 * 64 * side * side * channels) as f64;
+    let planes = [
+        bytes(128, 64),
+        bytes(64, 128),
+        bytes(32, 256),
+        bytes(16, 512),
+    ];
+    for (plane, megabytes) in planes.iter().zip([134.0, 67.0, 34.0, 17.0]) {
+        near("activations, MB", plane / 1e6, megabytes, 0.02);
+    }
+    let layers = [(64, 128, 64), (128, 256, 32), (256, 512, 16)];
+    let kernels = kernels();
+    for (index, (c_big, c_small, side)) in layers.into_iter().enumerate() {
+        let weights = (25 * c_big * c_small) as f64;
+        let both = planes[index] + planes[index + 1];
+        let layer = format!("{c_big}-{c_small} at {side}");
+        for kernel in kernels
+            .iter()
+            .filter(|k| k.layer == layer && k.version == "v3")
+        {
+            let touched = kernel.counts.footprint_bytes as f64;
+            let what = format!("{layer} {} touches", kernel.kernel);
+            if kernel.operation == ConvOperation::Wgrad {
+                // The main launch writes the parts, of which the second reads all and writes one.
+                let merged = kernel.merge.unwrap().footprint_bytes as f64;
+                let parts = merged / (4.0 * weights) - 1.0;
+                near(&what, touched, both + 4.0 * weights * parts.round(), 0.02);
+            } else {
+                near(&what, touched, both + 2.0 * weights, 0.02);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_is_thirty_big_products_and_small_ends() {
+    // KERNELS.md: 30 big convolutions and small ends, 3.25 TFLOP, at least 6.4 GB.
+    let step = step();
+    let big = step
+        .launches
+        .iter()
+        .map(|l| l.counts.tensor_flop)
+        .sum::<u64>();
+    near("big products", big as f64, 30.0 * 107_374_182_400.0, 0.02);
+    let floor = floor(&architecture(), BATCH);
+    near("operations of the floor", floor.flop as f64, 3.25e12, 0.02);
+    near("bytes of the floor", floor.bytes as f64, 6.4e9, 0.05);
+    // What is counted beyond it: the element-wise work, under 2% of the operations.
+    near("operations", step.total().flop() as f64, 3.25e12, 0.02);
+
+    // On an H100 products alone take 3.25 TFLOP / 989.4 TFLOP/s = 3.28 ms by its datasheet; KERNELS.md says 4.7
+    // with 800 TFLOP/s and what memory adds.
+    let h100 = GpuModel::named("H100").unwrap();
+    for launch in step.launches.iter().filter(|l| l.counts.tensor_flop > 0) {
+        let bound = bound(&launch.counts, h100).unwrap();
+        assert_eq!(bound.limit, Limit::TensorCores, "{}", launch.kernel);
+        let flop = launch.counts.tensor_flop as f64;
+        near(&launch.kernel, bound.seconds, flop / 989.4e12, 0.001);
+    }
+}
+
+#[test]
+fn every_launch_of_a_step_is_accounted_for_and_fusion_saves_bytes() {
+    let step = step();
+    let of = |pass| step.launches.iter().filter(move |l| step.pass(l) == pass);
+    // 4 strided layers and a dense one, forward: 5 products each network.
+    assert_eq!(
+        of(Pass::Forward)
+            .filter(|l| !l.kernel.contains("merge"))
+            .count(),
+        10
+    );
+    assert_eq!(of(Pass::Adam).count(), 2);
+    let big = |pass| of(pass).map(|l| l.counts.tensor_flop).sum::<u64>() as f64 / 107_374_182_400.0;
+    // 3 layers: G and both halves of D forward, D's weights for both and G's; input gradients likewise, and
+    // once more through D.
+    near("forward", big(Pass::Forward), 9.0, 0.001);
+    near("weight gradients", big(Pass::WeightGradient), 9.0, 0.001);
+    near("input gradients", big(Pass::InputGradient), 12.0, 0.001);
+    let fusion = fusion(&architecture(), step);
+    assert!(fusion.left_bytes < fusion.separate_bytes / 2, "{fusion:?}");
+    // What is in use at any time fits in the arena beside what the networks keep.
+    for operation in &step.operations {
+        assert!(step.lasting_bytes + operation.live_bytes <= step.arena_bytes);
+    }
 }

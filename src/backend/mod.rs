@@ -369,6 +369,8 @@ pub trait Backend {
         record: &dyn Fn(&mut Self),
     ) -> Result<(), BackendError>;
 
+    /// What follows belongs to operation `operation` of the program: for those who count what each does.
+    fn mark(&mut self, _operation: usize) {}
     /// Sets a view `[n, side, side, channels]` to the chosen crops, turned and flipped.
     fn crops(&mut self, to: View, side: usize, channels: usize);
     /// Sets a view to N(0, 1) numbers of `stream` at the step's number.

@@ -160,6 +160,12 @@ impl Plan {
         }
     }
 
+    /// Words of the values that are in use while operation `op` runs.
+    pub fn live_words(&self, op: usize) -> usize {
+        let live = self.values.iter().filter(|v| v.first <= op && op <= v.last);
+        live.map(|v| v.symbolic.words()).sum()
+    }
+
     /// One past the last value.
     pub fn end(&self) -> usize {
         self.end

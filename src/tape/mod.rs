@@ -23,7 +23,7 @@ use crate::model::{BatchNorm, Network};
 use crate::rng::Stream;
 
 pub use memory::NetworkMemory;
-pub use program::{Player, Program};
+pub use program::{Operation, OperationKind, Player, Program};
 
 use memory::Plan;
 use mixed::Samples;

@@ -27,6 +27,32 @@ impl Player {
     }
 }
 
+/// What an operation of a program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OperationKind {
+    Crops,
+    Normals,
+    Forward,
+    /// Targets and losses.
+    Loss,
+    Backward,
+    Adam,
+}
+
+/// An operation of a program, for those who count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    pub kind: OperationKind,
+    /// The network and the number of its block.
+    pub layer: Option<(Player, usize)>,
+    /// Samples of a pass through a block, else 0.
+    pub samples: usize,
+    /// Whether a backward pass only goes through, to gradients of what lies below.
+    pub through: bool,
+    /// Bytes of the program's values that are in use while it runs, without the networks' lasting memory.
+    pub live_bytes: u64,
+}
+
 /// A planned tape.
 pub struct Program {
     id: ProgramId,
@@ -72,7 +98,8 @@ impl Program {
         scalars: &StepScalars,
     ) -> Result<(), BackendError> {
         backend.run(self.id, scalars, &|backend| {
-            for op in &self.ops {
+            for (index, op) in self.ops.iter().enumerate() {
+                backend.mark(index);
                 self.run_op(backend, op);
             }
         })
@@ -88,6 +115,33 @@ impl Program {
             Op::Forward { place, ref call } => backend.forward(self.block(place), call),
             Op::Backward { place, ref call } => backend.backward(self.block(place), call),
         }
+    }
+
+    /// What each operation is, in order: [`Backend::mark`] numbers them.
+    pub fn operations(&self) -> Vec<Operation> {
+        let of = |(index, op): (usize, &Op)| {
+            let (what, place, samples, through) = match op {
+                Op::Crops { .. } => (OperationKind::Crops, None, 0, false),
+                Op::Normals { .. } => (OperationKind::Normals, None, 0, false),
+                Op::Targets(_) | Op::Loss(_) => (OperationKind::Loss, None, 0, false),
+                Op::Adam(_) => (OperationKind::Adam, None, 0, false),
+                Op::Forward { place, call } => {
+                    (OperationKind::Forward, Some(*place), call.batch, false)
+                }
+                Op::Backward { place, call } => {
+                    let through = call.parameter_gradient.is_none();
+                    (OperationKind::Backward, Some(*place), call.batch, through)
+                }
+            };
+            Operation {
+                kind: what,
+                layer: place.map(|place| (place.player, place.block)),
+                samples,
+                through,
+                live_bytes: 4 * self.plan.live_words(index) as u64,
+            }
+        };
+        self.ops.iter().enumerate().map(of).collect()
     }
 
     fn block(&self, place: Place) -> &crate::model::Block {

@@ -132,6 +132,10 @@ pub trait Driver {
         parameters: &[u8],
     ) -> Result<(), DriverError>;
 
+    /// Launches that follow belong to operation `operation` of a program. Nothing comes of it but what a
+    /// driver that counts says of them.
+    fn mark(&mut self, _operation: usize) {}
+
     /// Copies bytes to the device and waits until they may be changed.
     ///
     /// # Errors
@@ -187,6 +191,17 @@ pub trait Driver {
     /// Whatever failed in the stream before it.
     fn wait(&mut self, slot: Event) -> Result<(), DriverError>;
 
+    /// Waits for the second of two marks and tells the seconds from the first to it. Both are [`TIMED`].
+    ///
+    /// # Errors
+    /// A driver that does not tell the time; whatever failed in the stream.
+    fn elapsed(&mut self, _marks: [Event; 2]) -> Result<f64, DriverError> {
+        Err(DriverError::Call {
+            action: "timing",
+            reason: format!("{} does not tell the time of kernels", self.info().name),
+        })
+    }
+
     /// Waits for all work of the stream.
     ///
     /// # Errors
@@ -240,6 +255,9 @@ pub trait Driver {
 
 /// Events that a driver has.
 pub const EVENTS: usize = 8;
+
+/// Those of them that know when they were passed.
+pub const TIMED: [Event; 2] = [Event(6), Event(7)];
 
 /// What can go wrong on a device.
 #[derive(Debug, thiserror::Error)]

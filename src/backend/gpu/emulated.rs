@@ -91,6 +91,16 @@ impl Call {
     }
 }
 
+/// A launch that was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launched {
+    pub kernel: String,
+    pub geometry: Geometry,
+    /// The operation that it was marked as a part of ([`Driver::mark`]).
+    pub operation: usize,
+    pub counters: Counters,
+}
+
 /// Work in the stream.
 #[derive(Clone, Debug)]
 enum Work {
@@ -98,6 +108,7 @@ enum Work {
         kernel: KernelHandle,
         geometry: Geometry,
         parameters: Vec<u8>,
+        operation: usize,
     },
     Copy {
         to: Pointer,
@@ -134,8 +145,9 @@ pub struct Emulated {
     graphs: Vec<Option<Vec<Work>>>,
     calls: Vec<Call>,
     counters: Counters,
-    launches: Vec<(String, Counters)>,
+    launches: Vec<Launched>,
     keep_launches: bool,
+    operation: usize,
 }
 
 /// What one allocation of the emulator can hold.
@@ -170,6 +182,7 @@ impl Emulated {
             counters: Counters::default(),
             launches: Vec::new(),
             keep_launches: false,
+            operation: 0,
         }
     }
 
@@ -189,7 +202,7 @@ impl Emulated {
     }
 
     /// Kernels that were done since the last [`Emulated::clear_log`], in order.
-    pub fn launches(&self) -> &[(String, Counters)] {
+    pub fn launches(&self) -> &[Launched] {
         &self.launches
     }
 
@@ -257,7 +270,8 @@ impl Emulated {
                 kernel,
                 geometry,
                 parameters,
-            } => self.execute_launch(*kernel, *geometry, parameters),
+                operation,
+            } => self.execute_launch(*kernel, *geometry, parameters, *operation),
             &Work::Copy { to, from, bytes } => self.execute_copy(to, from, bytes),
             &Work::WritePinned { to, from, bytes } => {
                 let (buffer, offset) = self.locate(to)?;
@@ -288,6 +302,7 @@ impl Emulated {
         kernel: KernelHandle,
         geometry: Geometry,
         parameters: &[u8],
+        operation: usize,
     ) -> Result<(), DriverError> {
         let (module, name) = &self.kernels[kernel.0];
         let mut launch = Launch::new(geometry.grid, geometry.block);
@@ -301,7 +316,12 @@ impl Emulated {
         let report = self.device.launch(*module, name, &launch, &arguments)?;
         self.counters += report.counters;
         if self.keep_launches {
-            self.launches.push((name.clone(), report.counters));
+            self.launches.push(Launched {
+                kernel: name.clone(),
+                geometry,
+                operation,
+                counters: report.counters,
+            });
         }
         if report.findings.is_empty() {
             return Ok(());
@@ -435,8 +455,13 @@ impl Driver for Emulated {
             kernel,
             geometry,
             parameters: parameters.to_vec(),
+            operation: self.operation,
         });
         Ok(())
+    }
+
+    fn mark(&mut self, operation: usize) {
+        self.operation = operation;
     }
 
     fn write(&mut self, to: Pointer, bytes: &[u8]) -> Result<(), DriverError> {

@@ -19,7 +19,7 @@ pub mod ptx;
 mod transfer;
 
 pub use cuda::Cuda;
-pub use emulated::{Call, Emulated, EmulatedOptions};
+pub use emulated::{Call, Emulated, EmulatedOptions, Launched};
 
 use driver::{Allocation, Driver, DriverError, Graph, Pointer};
 use launcher::Launcher;
@@ -294,6 +294,10 @@ impl<D: Driver> Backend for Gpu<D> {
         let to = self.at(to);
         let pointers = [maps, crops, to];
         ops::crop::crop(&mut self.launcher, pointers, batch, side, channels);
+    }
+
+    fn mark(&mut self, operation: usize) {
+        self.launcher.driver.mark(operation);
     }
 
     fn normals(&mut self, to: View, stream: Stream) {

@@ -1,7 +1,9 @@
-//! `cosmogan bench`: how fast and how exact training is here.
+//! `cosmogan bench`: how fast and how exact training is here, and what its kernels do.
 
+mod account;
 mod fit;
 mod gap;
+mod kernels;
 mod precision;
 mod scaling;
 mod speed;
@@ -9,11 +11,13 @@ mod speed;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use account::{AccountArgs, ReportArgs};
+use kernels::KernelsArgs;
 use precision::PrecisionArgs;
 use scaling::ScalingArgs;
 use speed::{SpeedArgs, What};
 
-/// Measure the speed of a training step or of the generator, or what bf16 does to training
+/// Measure a training step, the generator or the kernels, count what they do, or see what bf16 does to training
 #[derive(Args, Debug)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -34,6 +38,9 @@ enum Measurement {
     Generate(SpeedArgs),
     Precision(Box<PrecisionArgs>),
     Scaling(Box<ScalingArgs>),
+    Kernels(KernelsArgs),
+    Account(AccountArgs),
+    Report(ReportArgs),
 }
 
 /// Runs the command.
@@ -43,5 +50,8 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
         Measurement::Generate(arguments) => speed::run(What::Generate, arguments),
         Measurement::Precision(arguments) => precision::run(arguments),
         Measurement::Scaling(arguments) => scaling::run(arguments),
+        Measurement::Kernels(arguments) => kernels::run(arguments),
+        Measurement::Account(arguments) => account::run(arguments),
+        Measurement::Report(arguments) => account::report(arguments),
     }
 }

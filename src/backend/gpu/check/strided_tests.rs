@@ -4,7 +4,7 @@ use super::*;
 use crate::backend::gpu::check::{Outcome, run};
 use crate::backend::gpu::driver::Pointer;
 use crate::backend::gpu::ops::KernelVersion;
-use crate::backend::gpu::{Emulated, EmulatedOptions, ptx};
+use crate::backend::gpu::{Emulated, EmulatedOptions, Launched, ptx};
 use crate::emulator::Schedule;
 use crate::rng::SequentialPhilox;
 use crate::testing::{normals, random};
@@ -238,7 +238,11 @@ fn tiles_read_memory_in_whole_sectors_and_shared_memory_without_conflicts() {
         for operation in OPERATIONS {
             bench.launcher.driver.clear_log();
             bench.run(form, operation);
-            let (name, counters) = &bench.launcher.driver.launches()[0];
+            let Launched {
+                kernel: name,
+                counters,
+                ..
+            } = &bench.launcher.driver.launches()[0];
             let share = |part: u64, of: u64| part as f64 / of as f64;
             let sectors = 32 * counters.global_load_sectors;
             let stored = 32 * counters.global_store_sectors;

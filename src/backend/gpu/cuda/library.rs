@@ -11,7 +11,7 @@ use super::calls::{failed, words};
 use crate::backend::gpu::driver::DriverError;
 
 /// Functions of the driver that are called here, by their names in the library.
-const DRIVER_FUNCTIONS: [&str; 38] = [
+const DRIVER_FUNCTIONS: [&str; 39] = [
     "cuCtxSetCurrent",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
@@ -23,6 +23,7 @@ const DRIVER_FUNCTIONS: [&str; 38] = [
     "cuDriverGetVersion",
     "cuEventCreate",
     "cuEventDestroy_v2",
+    "cuEventElapsedTime",
     "cuEventRecord",
     "cuEventSynchronize",
     "cuFuncGetAttribute",

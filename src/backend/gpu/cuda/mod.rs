@@ -16,12 +16,12 @@ use std::ffi::c_void;
 use cudarc::driver::result::{self, DriverError as Status, stream::StreamKind};
 use cudarc::driver::sys::{
     CUevent, CUevent_flags, CUgraphExec, CUgraphInstantiate_flags, CUresult, CUstream,
-    CUstreamCaptureMode,
+    CUstreamCaptureMode, cuEventElapsedTime,
 };
 
 use super::driver::{
     Allocation, DeviceInfo, Driver, DriverError, EVENTS, Event, Gemm, Geometry, Graph,
-    KernelHandle, Pinned, Pointer,
+    KernelHandle, Pinned, Pointer, TIMED,
 };
 use blas::Blas;
 use calls::{failed, is_of_earlier_work, words};
@@ -69,9 +69,12 @@ impl Cuda {
         // From here on `Drop` gives back what was taken. The stream does not wait for the default one.
         cuda.stream = result::stream::create(StreamKind::NonBlocking)
             .map_err(failed("making a CUDA stream"))?;
-        for _ in 0..EVENTS {
-            // Nobody asks them for the time, and without it they cost less.
-            let event = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING);
+        for slot in 0..EVENTS {
+            // Without the time they cost less.
+            let event = result::event::create(match TIMED.contains(&Event(slot)) {
+                true => CUevent_flags::CU_EVENT_DEFAULT,
+                false => CUevent_flags::CU_EVENT_DISABLE_TIMING,
+            });
             cuda.events.push(event.map_err(failed("making an event"))?);
         }
         Ok(cuda)
@@ -378,6 +381,17 @@ impl Driver for Cuda {
         // SAFETY: the event was made in `open`.
         unsafe { result::event::synchronize(self.events[slot.0]) }
             .map_err(failed("waiting for the GPU"))
+    }
+
+    fn elapsed(&mut self, marks: [Event; 2]) -> Result<f64, DriverError> {
+        debug_assert!(marks.iter().all(|mark| TIMED.contains(mark)), "{marks:?}");
+        self.wait(marks[1])?;
+        let mut milliseconds = 0.0f32;
+        let [from, to] = marks.map(|mark| self.events[mark.0]);
+        // SAFETY: the events were made in `open`, with their time, and the second has been passed.
+        let status = unsafe { cuEventElapsedTime(&mut milliseconds, from, to) };
+        status.result().map_err(failed("timing"))?;
+        Ok(f64::from(milliseconds) / 1e3)
     }
 
     fn synchronize(&mut self) -> Result<(), DriverError> {

@@ -130,7 +130,7 @@ pub struct WgradCall<'a> {
 impl WgradCall<'_> {
     /// Independent products of big by small channels that the tiled kernels compute.
     pub(super) fn tiled_copies(&self) -> usize {
-        TAPS * tiled_split(self).parts
+        TAPS * tiled_split(self.layer, self.batch).parts
     }
 }
 
@@ -192,35 +192,61 @@ impl Form {
         l.launch(self.kernel(Operation::Dgrad), geometry, &call.params());
     }
 
-    /// [`wgrad`] in this form.
-    pub fn wgrad<D: Driver>(self, l: &mut Launcher<D>, call: &WgradCall) {
-        let layer = call.layer;
-        let weights = layer.weight_len();
-        let pixels = call.batch * layer.small * layer.small;
-        let (geometry, split) = match self {
+    /// How the sum over `batch` samples is split, in chunks as large as those of `like` samples.
+    fn wgrad_split(self, layer: &StridedLayer, batch: usize, like: usize) -> Split {
+        let pixels = |samples: usize| samples * layer.small * layer.small;
+        let tiles = |samples: usize| samples * few::tiles(layer.small, few::WGRAD_TILE);
+        let (items, chunk, groups) = match self {
             Form::Direct => {
-                let split = Split::new(pixels, (1_usize << 20).div_ceil(weights), 1);
-                let mut geometry = line(weights);
-                geometry.grid[1] = split.parts as u32;
-                (geometry, split)
+                let parts = (1_usize << 20).div_ceil(layer.weight_len());
+                (pixels(batch), Split::new(pixels(like), parts, 1).chunk, 1)
             }
             Form::Few => {
-                let tiles = call.batch * few::tiles(layer.small, few::WGRAD_TILE);
-                let mut split = Split::new(tiles, 1024, few::WGRAD_TILE_PIXELS);
-                let blocks = split.parts as u32;
-                split.parts *= few::WGRAD_GROUPS;
-                let channels = layer.c_small.div_ceil(few::CHANNELS) as u32;
-                let geometry = Geometry {
-                    grid: [blocks, channels, layer.c_big as u32],
-                    block: [240, 1, 1],
-                };
-                (geometry, split)
+                let split = Split::new(tiles(like), 1024, few::WGRAD_TILE_PIXELS);
+                (tiles(batch), split.chunk, few::WGRAD_GROUPS)
             }
+            _ => (pixels(batch), tiled_split(layer, like).chunk, 1),
+        };
+        Split {
+            parts: items.div_ceil(chunk) * groups,
+            chunk,
+        }
+    }
+
+    /// Partial sums that [`Form::wgrad_like`] leaves of each weight before they are merged.
+    pub fn wgrad_parts(self, layer: &StridedLayer, batch: usize, like: usize) -> usize {
+        self.wgrad_split(layer, batch, like).parts
+    }
+
+    /// [`wgrad`] in this form.
+    pub fn wgrad<D: Driver>(self, l: &mut Launcher<D>, call: &WgradCall) {
+        self.wgrad_like(l, call, call.batch);
+    }
+
+    /// The same, its sum split into chunks as large as those of `like` samples: for those who count what
+    /// so many would do.
+    pub fn wgrad_like<D: Driver>(self, l: &mut Launcher<D>, call: &WgradCall, like: usize) {
+        let layer = call.layer;
+        let weights = layer.weight_len();
+        let split = self.wgrad_split(layer, call.batch, like);
+        let geometry = match self {
+            Form::Direct => {
+                let mut geometry = line(weights);
+                geometry.grid[1] = split.parts as u32;
+                geometry
+            }
+            Form::Few => Geometry {
+                grid: [
+                    (split.parts / few::WGRAD_GROUPS) as u32,
+                    layer.c_small.div_ceil(few::CHANNELS) as u32,
+                    layer.c_big as u32,
+                ],
+                block: [240, 1, 1],
+            },
             _ => {
-                let split = tiled_split(call);
-                let copies = call.tiled_copies();
+                let copies = TAPS * split.parts;
                 let tile = self.tile(Operation::Wgrad);
-                (tile.geometry(layer.c_big, layer.c_small, copies), split)
+                tile.geometry(layer.c_big, layer.c_small, copies)
             }
         };
         let partial = l.workspace(4 * weights * split.parts);
@@ -283,11 +309,10 @@ impl Split {
 }
 
 /// The parts of a tiled wgrad: the same for all tiles, so that they give the same bits.
-fn tiled_split(call: &WgradCall) -> Split {
+fn tiled_split(layer: &StridedLayer, batch: usize) -> Split {
     const BLOCKS: usize = 1024;
-    let layer = call.layer;
     let tiles = TAPS * layer.c_big.div_ceil(128) * layer.c_small.div_ceil(128);
-    let pixels = call.batch * layer.small * layer.small;
+    let pixels = batch * layer.small * layer.small;
     Split::new(pixels, BLOCKS.div_ceil(tiles), 1)
 }
 

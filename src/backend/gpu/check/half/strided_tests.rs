@@ -3,7 +3,7 @@
 use super::*;
 use crate::backend::gpu::check::{Outcome, run};
 use crate::backend::gpu::launcher::Launcher;
-use crate::backend::gpu::{Emulated, EmulatedOptions, ptx};
+use crate::backend::gpu::{Emulated, EmulatedOptions, Launched, ptx};
 use crate::emulator::{Counters, Schedule};
 use crate::testing::{normals, random};
 
@@ -298,7 +298,11 @@ fn the_papers_layers_read_memory_in_whole_sectors_and_each_byte_for_many_product
             bench.launcher.driver.keep_launches();
             bench.launcher.driver.clear_log();
             bench.run(form);
-            let (name, counters) = &bench.launcher.driver.launches()[0];
+            let Launched {
+                kernel: name,
+                counters,
+                ..
+            } = &bench.launcher.driver.launches()[0];
             let useful = 2 * 25 * (side * side * c_big * c_small) as u64;
             print(
                 name,
@@ -338,7 +342,7 @@ fn weights_are_packed_in_whole_sectors() {
         launcher.driver.keep_launches();
         pack(&mut launcher, &layer, weights, packing.only(packed));
         finish(&mut launcher, packed);
-        let (_, counters) = &launcher.driver.launches()[0];
+        let counters = &launcher.driver.launches()[0].counters;
         assert_eq!(counters.global_load_bytes, 4 * layer.weight_len() as u64);
         assert_eq!(counters.global_store_bytes, bytes as u64);
         assert_eq!(

@@ -101,8 +101,8 @@ impl Bench {
         self.launcher.driver.keep_launches();
         self.run(form);
         let launches = self.launcher.driver.launches();
-        let found = launches.iter().find(|(name, _)| name == form.kernel());
-        found.expect("the kernel was launched").1
+        let found = launches.iter().find(|l| l.kernel == form.kernel());
+        found.expect("the kernel was launched").counters
     }
 }
 

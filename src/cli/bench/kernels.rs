@@ -1,0 +1,304 @@
+//! `cosmogan bench kernels`: what the strided layer's kernels do, and how fast they are on a GPU.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::cli::device::in_short;
+use crate::cli::options::{BaseArgs, NetworkArgs};
+use crate::cli::say;
+use cosmogan::backend::gpu::driver::{Driver, DriverError};
+use cosmogan::backend::gpu::launcher::Launcher;
+use cosmogan::backend::gpu::ops::{KernelVersion, half};
+use cosmogan::backend::gpu::{Cuda, ptx};
+use cosmogan::files::write_atomic;
+use cosmogan::model::Architecture;
+use cosmogan::performance::kernels::{cases, count};
+use cosmogan::performance::report::{GpuResults, GpuTime, times};
+use cosmogan::performance::timing::{time, time_vendor};
+use cosmogan::performance::{Case, ConvOperation, Counts, GpuModel, KernelCount, bound, tables};
+use cosmogan::train::{Config, DeviceChoice};
+
+/// Count what the convolution kernels do, or time them on a GPU
+///
+/// On the emulator: operations, bytes, passes over shared memory, registers and occupancy of each kernel at the
+/// layers of the network, exact, and the least time that some GPUs could take by their datasheets, which is a
+/// bound and not a measurement. On a GPU: times of single launches after the caches were emptied, on random
+/// numbers, beside the bound of that GPU and cuBLAS in f32 where these are known.
+#[derive(Args, Debug)]
+pub struct KernelsArgs {
+    #[command(flatten)]
+    base: BaseArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// Maps in a batch
+    #[arg(long, value_name = "N", default_value_t = 64,
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    batch: u32,
+    /// emulator (exact counts on any machine), cuda or cuda:N (times)
+    #[arg(long, value_name = "NAME", default_value_t = DeviceChoice::Emulator)]
+    device: DeviceChoice,
+    /// Generation of the kernels; v1 and v2 take minutes on the emulator
+    #[arg(long, value_name = "VERSION", value_enum, default_value_t = Versions::All)]
+    version: Versions,
+    /// One operation alone
+    #[arg(long, value_name = "NAME", value_enum)]
+    operation: Option<OperationName>,
+    /// Launches that are timed, on a GPU
+    #[arg(long, value_name = "K", default_value_t = 20,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    repeats: u32,
+    /// Also write the result to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Versions {
+    V1,
+    V2,
+    V3,
+    All,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OperationName {
+    Fprop,
+    Dgrad,
+    Wgrad,
+}
+
+impl KernelsArgs {
+    fn architecture(&self) -> Result<Architecture> {
+        let preset = self
+            .base
+            .preset
+            .unwrap_or(cosmogan::model::Preset::Paper256);
+        let mut config = Config::of_preset(preset, self.base.convention);
+        self.network.apply(&mut config.architecture);
+        config.validate()?;
+        Ok(config.architecture)
+    }
+
+    fn cases(&self, architecture: &Architecture) -> Vec<Case> {
+        use KernelVersion::{V1, V2, V3};
+        let versions: &[KernelVersion] = match self.version {
+            Versions::V1 => &[V1],
+            Versions::V2 => &[V2],
+            Versions::V3 => &[V3],
+            Versions::All => &[V1, V2, V3],
+        };
+        let wanted = self.operation.map(|operation| match operation {
+            OperationName::Fprop => ConvOperation::Fprop,
+            OperationName::Dgrad => ConvOperation::Dgrad,
+            OperationName::Wgrad => ConvOperation::Wgrad,
+        });
+        let mut cases = cases(architecture, self.batch as usize, versions);
+        cases.retain(|case| wanted.is_none_or(|wanted| case.operation == wanted));
+        cases
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Sizes out of range, a device that cannot be used, a file that cannot be written.
+pub fn run(arguments: &KernelsArgs) -> Result<()> {
+    let cases = arguments.cases(&arguments.architecture()?);
+    match arguments.device {
+        DeviceChoice::Emulator => counts(&cases, arguments.json.as_deref()),
+        DeviceChoice::Cuda(index) => timed(&cases, index, arguments),
+        DeviceChoice::Auto => match Cuda::open(0) {
+            Ok(_) => timed(&cases, 0, arguments),
+            Err(error) => {
+                say(&format!("auto: {}; the emulator counts", in_short(&error)));
+                counts(&cases, arguments.json.as_deref())
+            }
+        },
+        DeviceChoice::Cpu => {
+            bail!("kernels run on a GPU or the emulator; give --device cuda or --device emulator")
+        }
+    }
+}
+
+/// Counts all of these with the committed kernels.
+///
+/// # Errors
+/// Findings of the emulator, too little memory.
+pub fn count_all(cases: &[Case]) -> Result<Vec<KernelCount>> {
+    let mut counted = Vec::new();
+    for case in cases {
+        let (operation, version) = (case.operation.name(), case.version_name());
+        let layer = case.layer_name();
+        let one = count(ptx::committed(), case);
+        counted.push(one.with_context(|| format!("{operation} {version} at {layer}"))?);
+    }
+    Ok(counted)
+}
+
+fn counts(cases: &[Case], json: Option<&Path>) -> Result<()> {
+    let counted = count_all(cases)?;
+    say(&format!(
+        "Counted on the emulator (committed PTX):\n\n{}\n\
+         Registers, shared memory (compute capability 9.0) and resident blocks:\n\n{}\n\
+         Least microseconds by the datasheets, a bound and not a measurement:\n\n{}",
+        tables::counted(&counted),
+        tables::resources(&counted),
+        tables::bounds(&counted)
+    ));
+    match json {
+        Some(path) => write_json(path, &counted),
+        None => Ok(()),
+    }
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    write_atomic(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, value)?;
+        writeln!(file)
+    })
+    .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn timed(cases: &[Case], index: usize, arguments: &KernelsArgs) -> Result<()> {
+    let driver = Cuda::open(index)?;
+    let info = driver.info().clone();
+    let mut launcher = Launcher::new(driver, ptx::best())?;
+    say(&format!(
+        "{}, compute capability {}.{}, {}; caches emptied before each of {} launches",
+        info.name,
+        info.capability.0,
+        info.capability.1,
+        ptx::origin(),
+        arguments.repeats
+    ));
+    let model = GpuModel::of_device(&info.name);
+    let mut kernels = Vec::new();
+    for case in cases {
+        let half = case.version == KernelVersion::V3;
+        if half && info.capability < half::CAPABILITY {
+            continue;
+        }
+        kernels.push(time_one(&mut launcher, case, model, arguments.repeats)?);
+    }
+    say(&times(&kernels));
+    let Some(path) = &arguments.json else {
+        return Ok(());
+    };
+    let results = GpuResults {
+        device: info.name,
+        date: today(),
+        batch: arguments.batch as usize,
+        kernels,
+    };
+    write_json(path, &results)
+}
+
+fn time_one(
+    launcher: &mut Launcher<Cuda>,
+    case: &Case,
+    model: Option<&GpuModel>,
+    repeats: u32,
+) -> Result<GpuTime> {
+    let mut seconds = time(launcher, case, repeats as usize)?;
+    seconds.sort_by(f64::total_cmp);
+    let vendor_s = match case.version {
+        // It multiplies f32.
+        KernelVersion::V3 => None,
+        KernelVersion::V1 | KernelVersion::V2 => {
+            match time_vendor(launcher, case, repeats as usize) {
+                Ok(mut seconds) => {
+                    seconds.sort_by(f64::total_cmp);
+                    Some(median(&seconds))
+                }
+                Err(DriverError::NoBlas { .. } | DriverError::OutOfMemory { .. }) => None,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    // The useful work on the units that the version uses: what a perfect kernel would take.
+    let (useful, bytes) = (case.useful_flop(), case.compulsory_bytes());
+    let on_tensor_cores = case.version == KernelVersion::V3 && case.layer.c_big > 4;
+    let perfect = Counts {
+        tensor_flop: if on_tensor_cores { useful } else { 0 },
+        simt_flop: if on_tensor_cores { 0 } else { useful },
+        footprint_bytes: bytes,
+        ..Counts::default()
+    };
+    Ok(GpuTime {
+        layer: case.layer_name(),
+        operation: case.operation.name().to_owned(),
+        version: case.version_name().to_owned(),
+        median_s: median(&seconds),
+        min_s: seconds[0],
+        max_s: seconds[seconds.len() - 1],
+        useful_flop: useful,
+        compulsory_bytes: bytes,
+        roofline_s: model
+            .and_then(|gpu| bound(&perfect, gpu))
+            .map(|b| b.seconds),
+        vendor_s,
+    })
+}
+
+/// The median of sorted values.
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    match sorted.len() % 2 {
+        1 => sorted[middle],
+        _ => 0.5 * (sorted[middle - 1] + sorted[middle]),
+    }
+}
+
+/// The day in UTC, as `2026-11-26`.
+fn today() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let days = since.map_or(0, |since| since.as_secs() / 86_400) as i64;
+    date(days)
+}
+
+/// The date of a day since 1970-01-01, in the Gregorian calendar (Hinnant, "chrono-Compatible Low-Level Date
+/// Algorithms", `civil_from_days`).
+fn date(days: i64) -> String {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096).div_euclid(365);
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_become_dates() {
+        for (days, expected) in [
+            (0, "1970-01-01"),
+            (11_016, "2000-02-29"),
+            (20_783, "2026-11-26"),
+            (20_818, "2026-12-31"),
+        ] {
+            assert_eq!(date(days), expected);
+        }
+    }
+
+    #[test]
+    fn medians_are_those_of_sorted_values() {
+        assert_eq!(median(&[1.0, 2.0, 9.0]), 2.0);
+        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), 3.0);
+    }
+}

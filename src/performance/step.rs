@@ -1,0 +1,330 @@
+//! A whole training step counted on the emulator, launch by launch.
+//!
+//! A batch of 64 would take minutes there. Batches of 1 and 2 are run, and the counts extended along a line
+//! ([`Counts::at`]): all tensors grow with the batch, and the weights are read once by each block of a
+//! number that grows with it. The emulator says to have one multiprocessor, which one map keeps as busy as 64
+//! maps keep a real device, so that the kernels are those of the large batch. How the sums of weight gradients
+//! are split does not follow the batch, and is known.
+//!
+//! Two things differ a little from what a real device does. The kernels for few channels take more of a
+//! map's tiles per block the more maps there are: what blocks read of weights, and leave and add of partial
+//! sums, is less than counted here, of which it is a tenth at most. And a device with more multiprocessors than
+//! a launch has large tiles, half of the blocks that they hold, gets smaller tiles: at a batch of 64 an H100 does
+//! for one launch of the paper's step. [`super::kernels`] counts kernels as an H100 gets them, at their full batch.
+
+use super::Counts;
+use super::counts::line;
+use super::regression::Counted;
+use crate::backend::gpu::driver::DriverError;
+use crate::backend::gpu::ops::KernelVersion;
+use crate::backend::gpu::ops::half::{few, wgrad};
+use crate::backend::gpu::ptx::{self, PtxModule};
+use crate::backend::gpu::{Emulated, EmulatedOptions, Gpu, Launched};
+use crate::backend::{Backend, BackendError, StepScalars};
+use crate::model::{
+    Linear, Network, StridedLayer, WhichNetwork, discriminator, generator, initial_parameters,
+    initial_running,
+};
+use crate::rng::{Philox, Stream};
+use crate::tape::{Operation, Player};
+use crate::train::{Config, Options, Players, StepProgram};
+
+/// A launch of the step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepLaunch {
+    pub kernel: String,
+    /// Its place in [`StepCount::operations`].
+    pub operation: usize,
+    /// Threads of a block.
+    pub threads: u32,
+    pub counts: Counts,
+}
+
+/// A step, counted.
+#[derive(Clone, Debug)]
+pub struct StepCount {
+    pub batch: usize,
+    pub launches: Vec<StepLaunch>,
+    pub operations: Vec<Operation>,
+    /// Networks, as the operations name their blocks.
+    pub networks: [Network; 2],
+    /// Bytes of the arena: what the networks keep, and the step's values.
+    pub arena_bytes: u64,
+    /// Those of them that the networks keep.
+    pub lasting_bytes: u64,
+}
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum CountError {
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    #[error("batches of 1 and 2 launch other kernels: {one} and {two} at launch {at}")]
+    Differ { at: usize, one: String, two: String },
+    #[error("the step's losses are not finite")]
+    NotFinite,
+    #[error("{what}")]
+    Unsuitable { what: String },
+}
+
+/// Counts the step of `config` at `batch` in mixed precision, with the committed kernels.
+///
+/// # Errors
+/// Findings of the emulator; too little memory for two maps.
+pub fn count_step(config: &Config, batch: usize) -> Result<StepCount, CountError> {
+    count_step_of(ptx::committed(), config, batch)
+}
+
+/// The same with other kernels.
+///
+/// # Errors
+/// As [`count_step`].
+pub fn count_step_of(
+    modules: &[PtxModule],
+    config: &Config,
+    batch: usize,
+) -> Result<StepCount, CountError> {
+    let one = launches(modules, config, 1)?;
+    let two = launches(modules, config, 2)?;
+    for (at, (one, two)) in one.iter().zip(&two).enumerate() {
+        if one.kernel != two.kernel {
+            let [one, two] = [one, two].map(|launched| launched.kernel.clone());
+            return Err(CountError::Differ { at, one, two });
+        }
+    }
+    if one.len() != two.len() {
+        let [one_, two_] = [&one, &two].map(|l| format!("{} launches", l.len()));
+        let at = one.len().min(two.len());
+        return Err(CountError::Differ {
+            at,
+            one: one_,
+            two: two_,
+        });
+    }
+    let players = players(config);
+    let step = StepProgram::new(&players, &config.step, batch, Options::default());
+    Ok(StepCount {
+        batch,
+        launches: extend(config, batch, &one, &two),
+        operations: step.program.operations(),
+        networks: [
+            generator(&config.architecture),
+            discriminator(&config.architecture),
+        ],
+        arena_bytes: 4 * step.program.arena_len() as u64,
+        lasting_bytes: 4 * players.end as u64,
+    })
+}
+
+fn players(config: &Config) -> Players {
+    let architecture = &config.architecture;
+    Players::place(
+        generator(architecture),
+        discriminator(architecture),
+        crate::backend::Precision::Bf16,
+    )
+}
+
+/// The launches of one step on `batch` maps.
+fn launches(
+    modules: &[PtxModule],
+    config: &Config,
+    batch: usize,
+) -> Result<Vec<Launched>, CountError> {
+    let options = EmulatedOptions {
+        multiprocessors: 1,
+        ..EmulatedOptions::default()
+    };
+    let mut gpu = Gpu::new(Emulated::new(options), modules, KernelVersion::V3)?;
+    let players = players(config);
+    let step = StepProgram::new(&players, &config.step, batch, Options::default());
+    gpu.reserve(step.program.arena_len())?;
+    let (g, d) = (WhichNetwork::Generator, WhichNetwork::Discriminator);
+    for (network, memory, which) in [
+        (&players.generator, players.generator_memory, g),
+        (&players.discriminator, players.discriminator_memory, d),
+    ] {
+        let parameters = initial_parameters(network, config.step.initialisation, 1, which);
+        gpu.upload(memory.parameters, &parameters)?;
+        gpu.upload(memory.running, &initial_running(network))?;
+        for view in [memory.first_moment, memory.second_moment] {
+            gpu.upload(view, &vec![0.0; view.len])?;
+        }
+    }
+    let average = players.average_memory.parameters;
+    gpu.upload(average, &vec![0.0; average.len])?;
+    let mut real = vec![0.0; step.real.len];
+    Philox::new(1, Stream::Benchmark, 0).fill_normal(&mut real);
+    gpu.upload(step.real, &real)?;
+    gpu.driver().keep_launches();
+    let scalars = StepScalars {
+        seed: 1,
+        step: 1,
+        generator_rate: 2e-4,
+        discriminator_rate: 2e-4,
+        average_decay: 0.9,
+    };
+    step.program.run(&mut gpu, &scalars)?;
+    let mut losses = [0.0; 3];
+    gpu.download(step.losses, &mut losses)?;
+    if !losses.iter().all(|loss| loss.is_finite()) {
+        return Err(CountError::NotFinite);
+    }
+    Ok(gpu.driver().launches().to_vec())
+}
+
+/// The strided layers in the order of the backward walk, with the samples of a gradient of theirs at
+/// batch 1.
+fn walked(config: &Config) -> Vec<(StridedLayer, usize, bool)> {
+    let architecture = &config.architecture;
+    let layers = |network: Network, samples: usize| {
+        let blocks = network.blocks.into_iter().rev();
+        blocks.filter_map(move |block| match block.linear {
+            Linear::Conv(layer) | Linear::TransposedConv(layer) => {
+                Some((layer, samples, 2 * layer.small == architecture.map_size))
+            }
+            Linear::Dense { .. } => None,
+        })
+    };
+    layers(discriminator(architecture), 2)
+        .chain(layers(generator(architecture), 1))
+        .collect()
+}
+
+/// The launches at `batch`.
+fn extend(config: &Config, batch: usize, one: &[Launched], two: &[Launched]) -> Vec<StepLaunch> {
+    let mut gradients = walked(config).into_iter();
+    let mut split = None;
+    let extended = one.iter().zip(two).map(|(one, two)| {
+        let kernel = one.kernel.as_str();
+        let [at_one, at_two] = [one, two].map(|l| Counts::from(&l.counters));
+        let mut counts = Counts::at(batch as u64, &at_one, &at_two);
+        // Partial sums of weight gradients: as many as the sum has parts.
+        let is_gradient = kernel.contains("wgrad");
+        if is_gradient {
+            split = gradients.next();
+        }
+        if let (Some((layer, samples, few)), true) =
+            (&split, is_gradient || kernel == "sum_partials")
+        {
+            let parts = |batch: usize| match few {
+                true => few::wgrad_parts(layer, samples * batch, 1),
+                false => wgrad::parts(layer, samples * batch),
+            };
+            let bytes = |batch: usize| 4 * (layer.weight_len() * parts(batch)) as u64;
+            let extended = line(batch as u64, bytes(1), bytes(2));
+            counts = counts.with_partials(bytes(batch) as i64 - extended as i64);
+            if !is_gradient {
+                // One addition each, those of the other 15 rows of threads where there are so many parts,
+                // and that to what the gradient was.
+                let rows = if parts(batch) < 32 { 0 } else { 15 };
+                counts.simt_flop = (layer.weight_len() * (parts(batch) + rows + 1)) as u64;
+                split = None;
+            }
+        }
+        StepLaunch {
+            kernel: kernel.to_owned(),
+            operation: one.operation,
+            threads: one.geometry.block.iter().product(),
+            counts,
+        }
+    });
+    extended.collect()
+}
+
+/// What a launch is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Pass {
+    Forward,
+    InputGradient,
+    WeightGradient,
+    /// Statistics, normalising, activations and their gradients, as far as they have launches of their own.
+    Norm,
+    /// Weights in the order in which convolutions read them.
+    Pack,
+    Adam,
+    /// Random numbers, targets, losses.
+    Rest,
+}
+
+impl Pass {
+    /// All passes.
+    pub const ALL: [Self; 7] = [
+        Self::Forward,
+        Self::InputGradient,
+        Self::WeightGradient,
+        Self::Norm,
+        Self::Pack,
+        Self::Adam,
+        Self::Rest,
+    ];
+
+    /// For tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Pass::Forward => "forward",
+            Pass::InputGradient => "input gradient",
+            Pass::WeightGradient => "weight gradient",
+            Pass::Norm => "norm",
+            Pass::Pack => "pack",
+            Pass::Adam => "Adam",
+            Pass::Rest => "rest",
+        }
+    }
+}
+
+impl StepCount {
+    /// What a launch is for.
+    pub fn pass(&self, launch: &StepLaunch) -> Pass {
+        use crate::tape::OperationKind as Kind;
+        let kernel = launch.kernel.as_str();
+        let has = |parts: &[&str]| parts.iter().any(|part| kernel.contains(part));
+        match self.operations[launch.operation].kind {
+            Kind::Adam => Pass::Adam,
+            Kind::Crops | Kind::Normals | Kind::Loss => Pass::Rest,
+            _ if has(&["pack"]) => Pass::Pack,
+            _ if has(&[
+                "wgrad",
+                "weight_gradient",
+                "sum_partials",
+                "column_sums",
+                "fill",
+            ]) =>
+            {
+                Pass::WeightGradient
+            }
+            _ if has(&["fprop", "dgrad", "dense", "single"]) => {
+                match self.operations[launch.operation].kind {
+                    Kind::Forward => Pass::Forward,
+                    _ => Pass::InputGradient,
+                }
+            }
+            _ => Pass::Norm,
+        }
+    }
+
+    /// The name of the layer that a launch belongs to, such as `discriminator c1`; none for what belongs to
+    /// no layer.
+    pub fn layer(&self, launch: &StepLaunch) -> Option<String> {
+        let (player, block) = self.operations[launch.operation].layer?;
+        Some(self.layer_name(player, block))
+    }
+
+    fn layer_name(&self, player: Player, block: usize) -> String {
+        let name = &self.networks[player as usize].blocks[block].name;
+        format!("{} {name}", player.name())
+    }
+
+    /// The sum over all launches.
+    pub fn total(&self) -> Counts {
+        self.launches.iter().map(|launch| launch.counts).sum()
+    }
+
+    /// Kernels and counts in order, to be compared ([`super::regression`]).
+    pub fn counted(&self) -> Vec<Counted> {
+        let launches = self.launches.iter();
+        launches.map(|l| (l.kernel.clone(), l.counts)).collect()
+    }
+}
