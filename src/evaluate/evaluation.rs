@@ -181,7 +181,8 @@ pub struct NoveltyResult {
     /// Distance of the closest pair of generated maps, and of real ones.
     pub closest_pair: f64,
     pub real_closest_pair: f64,
-    /// Pairs of generated maps that are closer than any pair of real ones; a few are no surprise.
+    /// Pairs of generated maps that are closer than any pair of real ones; a few are no surprise, and no
+    /// more than 1000 are counted.
     pub duplicates: usize,
     /// Standard deviation of a pixel over generated maps, over that of real maps (mean over pixels).
     pub pixel_diversity: f64,

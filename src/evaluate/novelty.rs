@@ -19,7 +19,7 @@ const QUERIES: usize = 64;
 /// Multiplications that the search for pairs may take.
 const MOST_WORK: f64 = 5e10;
 /// Pairs that are counted at most.
-const MOST_PAIRS: usize = 1000;
+pub const MOST_PAIRS: usize = 1000;
 /// Rows of the picture, and neighbours of each kind in a row.
 const SHOWN: (usize, usize) = (3, 3);
 

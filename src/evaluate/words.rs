@@ -8,6 +8,7 @@
 use super::evaluation::{
     Axis, Evaluation, Grade, Sentence, SetInfo, StatisticResult, Tests, Verdict,
 };
+use super::novelty::MOST_PAIRS;
 use super::phrases::{capital, list, p_value, ranges};
 
 /// The level of tests, after adjustment.
@@ -132,7 +133,7 @@ fn headline(sentences: &[Sentence]) -> String {
     }
     let remembers = |s: &Sentence| s.about == NOVELTY && s.grade == Grade::Fails;
     if sentences.iter().any(remembers) {
-        parts.push("The generator repeats itself or the maps that it was trained on.".to_owned());
+        parts.push("The maps are not as new and varied as real ones.".to_owned());
     }
     parts.join(" ")
 }
@@ -387,8 +388,14 @@ fn novelty(evaluation: &Evaluation) -> Option<Sentence> {
     }
     let repeated = novelty.closest_pair < 0.5 * novelty.real_closest_pair;
     if repeated || novelty.duplicates > 20 {
+        // The search stops there.
+        let least = if novelty.duplicates >= MOST_PAIRS {
+            "at least "
+        } else {
+            ""
+        };
         parts.push(format!(
-            "{} pairs among {} generated maps are more alike than any two real ones",
+            "{least}{} pairs among {} generated maps are more alike than any two real ones",
             novelty.duplicates, novelty.duplicates_searched
         ));
     }
