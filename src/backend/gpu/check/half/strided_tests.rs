@@ -230,6 +230,9 @@ fn the_papers_layers_get_tiles_that_fit() {
     assert_eq!(forms(64, 64, 128, 128), [Large, Medium]);
     assert_eq!(forms(32, 128, 256, 128), [Large, Large]);
     assert_eq!(forms(16, 256, 512, 128), [Large, Large]);
+    // 256 blocks for 264 places.
+    let generator = layer(16, 256, 512, PadLow::One);
+    assert_eq!(Form::of(Operation::Dgrad, &generator, 64, 1, H100), Large);
     // Few blocks, a small plane, channels that are no multiples of 8.
     assert_eq!(forms(16, 256, 512, 2), [Small, Small]);
     assert_eq!(forms(4, 256, 512, 128), [Small, Small]);
@@ -240,10 +243,10 @@ fn the_papers_layers_get_tiles_that_fit() {
         // 8 x 4 tiles of 8 x 16 pixels for each of 64 samples.
         let form = Form::of(operation, &layer, 128, 2, H100);
         assert_eq!(form.parts(operation, &layer, 128, 2).parts, 64 * 32);
-        // Two samples are 64 tiles: enough for 32 multiprocessors, too few for more.
+        // Two samples are 64 tiles: three quarters of two on each of 42 multiprocessors.
         let of = |multiprocessors| Form::of(operation, &layer, 2, 2, multiprocessors);
-        assert_ne!(of(32), Small);
-        assert_eq!(of(33), Small);
+        assert_ne!(of(42), Small);
+        assert_eq!(of(43), Small);
     }
 }
 

@@ -151,8 +151,9 @@ impl Form {
             _ => Form::Medium,
         };
         let blocks = larger.blocks(operation, layer, batch, groups);
-        // A tile that is mostly empty does more work than one that fits.
-        if layer.small > 4 && blocks >= HELD * multiprocessors {
+        // A tile that is mostly empty does more work than one that fits; where three quarters of a wave
+        // are full, the larger form's fewer bytes weigh more than the rest.
+        if layer.small > 4 && 4 * blocks >= 3 * HELD * multiprocessors {
             larger
         } else {
             Form::Small
