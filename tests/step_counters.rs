@@ -9,15 +9,17 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use cosmogan::backend::gpu::driver::Driver;
+use cosmogan::backend::gpu::launcher::Launcher;
 use cosmogan::backend::gpu::ops::KernelVersion;
-use cosmogan::backend::gpu::ptx;
-use cosmogan::model::{Architecture, Preset};
+use cosmogan::backend::gpu::{Emulated, EmulatedOptions, ptx};
+use cosmogan::model::{Architecture, PadLow, Preset, StridedLayer};
 use cosmogan::performance::account::{floor, fusion};
 use cosmogan::performance::kernels::{cases, count};
 use cosmogan::performance::step::Pass;
 use cosmogan::performance::{
-    Case, ConvOperation, GpuModel, KernelCount, Limit, StepCount, StepLaunch, bound, count_step,
-    regression, report,
+    Case, ConvOperation, Counts, GpuModel, KernelCount, Limit, StepCount, StepLaunch, bound,
+    count_step, regression, report,
 };
 use cosmogan::train::{Config, Convention};
 use rayon::prelude::*;
@@ -153,6 +155,59 @@ fn the_page_on_performance_says_what_is_counted() {
         );
     }
     assert_eq!(now.lines().count(), committed.lines().count());
+}
+
+#[test]
+fn counts_of_a_larger_batch_are_those_that_the_emulator_counts_there() {
+    let versions = [KernelVersion::V1, KernelVersion::V2, KernelVersion::V3];
+    let batch = 5;
+    let mut l = Launcher::new(Emulated::new(EmulatedOptions::default()), ptx::committed()).unwrap();
+    l.driver.keep_launches();
+    for (small, c_big, c_small) in [(16, 16, 32), (32, 1, 16)] {
+        let layer = StridedLayer {
+            small,
+            c_big,
+            c_small,
+            pad_low: PadLow::One,
+        };
+        for (operation, version) in ConvOperation::ALL
+            .into_iter()
+            .flat_map(|operation| versions.map(|version| (operation, version)))
+        {
+            let case = Case {
+                operation,
+                version,
+                layer,
+                batch,
+            };
+            let counted = count(ptx::committed(), &case).unwrap();
+            let placed = case.place(&mut l, batch).unwrap();
+            l.driver.synchronize().unwrap();
+            l.driver.clear_log();
+            case.launch(&mut l, &placed);
+            l.check().unwrap();
+            l.driver.synchronize().unwrap();
+            let launched = l.driver.launches();
+            let each: Vec<_> = launched.iter().map(|l| Counts::from(&l.counters)).collect();
+            assert_eq!(launched[0].kernel, counted.kernel);
+            // Footprints are whole sectors: those of small tensors' ends do not follow a line.
+            let mut expected = each[0];
+            let sectors = counted
+                .counts
+                .footprint_bytes
+                .abs_diff(expected.footprint_bytes)
+                / 32;
+            assert!(
+                sectors <= 4,
+                "{sectors} sectors at {small} of {}",
+                counted.kernel
+            );
+            expected.footprint_bytes = counted.counts.footprint_bytes;
+            assert_eq!(counted.counts, expected, "{} at {small}", counted.kernel);
+            assert_eq!(counted.merge, each.get(1).copied(), "{version:?}");
+            placed.free(&mut l).unwrap();
+        }
+    }
 }
 
 /// `a` is within `share` of `b`.

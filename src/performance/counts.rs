@@ -93,11 +93,12 @@ impl Counts {
         }
     }
 
-    /// Counts at `batch` of a launch that does the same for every sample, from those at 1 and at 2:
-    /// what they differ by is a sample's, the rest (weights, most of all) is the launch's.
-    pub fn at(batch: u64, one: &Self, two: &Self) -> Self {
-        let (one, two) = (one.fields(), two.fields());
-        Self::from_fields(std::array::from_fn(|i| line(batch, one[i], two[i])))
+    /// Counts at `batch` of a launch that does the same for every sample, from those at `first` and at
+    /// one sample more: what they differ by is a sample's, the rest (weights, most of all) is the launch's.
+    /// Exact, but that footprints are whole sectors: the ends of small tensors may be a few sectors off.
+    pub fn at(batch: usize, first: usize, one: &Self, next: &Self) -> Self {
+        let (one, next) = (one.fields(), next.fields());
+        Self::from_fields(std::array::from_fn(|i| line(batch, first, one[i], next[i])))
     }
 
     /// The same with `more` bytes of partial results, each written or read once.
@@ -123,9 +124,10 @@ impl Counts {
     }
 }
 
-/// The value at `batch` on the line through those at 1 and 2.
-pub(super) fn line(batch: u64, one: u64, two: u64) -> u64 {
-    (one as i64 + (batch as i64 - 1) * (two as i64 - one as i64)) as u64
+/// The value at `batch` on the line through those at `first` and one more.
+pub(super) fn line(batch: usize, first: usize, at_first: u64, at_next: u64) -> u64 {
+    let more = batch as i64 - first as i64;
+    (at_first as i64 + more * (at_next as i64 - at_first as i64)) as u64
 }
 
 impl AddAssign for Counts {
@@ -156,8 +158,8 @@ mod tests {
     #[test]
     fn counts_are_extended_along_a_line() {
         let of = |n: u64| Counts::from_fields([n, 0, 10 + 3 * n, 7, 100 - n, 2 * n, 1, 5]);
-        assert_eq!(Counts::at(64, &of(1), &of(2)), of(64));
-        assert_eq!(Counts::at(1, &of(1), &of(2)), of(1));
+        assert_eq!(Counts::at(64, 1, &of(1), &of(2)), of(64));
+        assert_eq!(Counts::at(64, 4, &of(4), &of(5)), of(64));
         assert_eq!(Counts::from_fields(of(3).fields()), of(3));
         assert_eq!([of(1), of(2)].into_iter().sum::<Counts>(), of(1) + of(2));
     }

@@ -399,12 +399,12 @@ pub fn count(modules: &[PtxModule], case: &Case) -> Result<KernelCount, CountErr
     let [at_one, at_two] = [&one, &two].map(|launched| Counts::from(&launched[0].counters));
     let mut counts = match whole {
         true => at_one,
-        false => Counts::at(case.batch as u64, &at_one, &at_two),
+        false => Counts::at(case.batch, 1, &at_one, &at_two),
     };
     let mut merge = None;
     if let Some([one, two, whole]) = parts {
         let bytes = |parts: usize| 4 * (case.layer.weight_len() * parts) as u64;
-        let extended = super::counts::line(case.batch as u64, bytes(one), bytes(two));
+        let extended = super::counts::line(case.batch, 1, bytes(one), bytes(two));
         counts = counts.with_partials(bytes(whole) as i64 - extended as i64);
         merge = Some(count_merge(&mut l, case.layer.weight_len(), whole)?);
     }
@@ -547,7 +547,3 @@ pub fn cases(architecture: &Architecture, batch: usize, versions: &[KernelVersio
     }
     cases
 }
-
-#[cfg(test)]
-#[path = "kernels_tests.rs"]
-mod tests;

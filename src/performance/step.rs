@@ -1,6 +1,7 @@
 //! A whole training step counted on the emulator, launch by launch.
 //!
-//! A batch of 64 would take minutes there. Batches of 1 and 2 are run, and the counts extended along a line
+//! A batch of 64 would take minutes there. Batches of 1 and 2 are run (or the next ones, where these launch other
+//! kernels), and the counts extended along a line
 //! ([`Counts::at`]): all tensors grow with the batch, and the weights are read once by each block of a
 //! number that grows with it. The emulator says to have one multiprocessor, which one map keeps as busy as 64
 //! maps keep a real device, so that the kernels are those of the large batch. How the sums of weight gradients
@@ -61,8 +62,14 @@ pub enum CountError {
     Backend(#[from] BackendError),
     #[error(transparent)]
     Driver(#[from] DriverError),
-    #[error("batches of 1 and 2 launch other kernels: {one} and {two} at launch {at}")]
-    Differ { at: usize, one: String, two: String },
+    #[error("batches of {first} and {next} launch other kernels: {one} and {two} at launch {at}")]
+    Differ {
+        first: usize,
+        next: usize,
+        at: usize,
+        one: String,
+        two: String,
+    },
     #[error("the step's losses are not finite")]
     NotFinite,
     #[error("{what}")]
@@ -86,28 +93,19 @@ pub fn count_step_of(
     config: &Config,
     batch: usize,
 ) -> Result<StepCount, CountError> {
-    let one = launches(modules, config, 1)?;
-    let two = launches(modules, config, 2)?;
-    for (at, (one, two)) in one.iter().zip(&two).enumerate() {
-        if one.kernel != two.kernel {
-            let [one, two] = [one, two].map(|launched| launched.kernel.clone());
-            return Err(CountError::Differ { at, one, two });
+    let mut result = pair(modules, config, 1);
+    for first in [2, 4, 8] {
+        // Few rows may be summed by one block, and more by several and one more launch.
+        if let Err(CountError::Differ { .. }) = result {
+            result = pair(modules, config, first);
         }
     }
-    if one.len() != two.len() {
-        let [one_, two_] = [&one, &two].map(|l| format!("{} launches", l.len()));
-        let at = one.len().min(two.len());
-        return Err(CountError::Differ {
-            at,
-            one: one_,
-            two: two_,
-        });
-    }
+    let pair = result?;
     let players = players(config);
     let step = StepProgram::new(&players, &config.step, batch, Options::default());
     Ok(StepCount {
         batch,
-        launches: extend(config, batch, &one, &two),
+        launches: extend(config, batch, &pair),
         operations: step.program.operations(),
         networks: [
             generator(&config.architecture),
@@ -115,6 +113,35 @@ pub fn count_step_of(
         ],
         arena_bytes: 4 * step.program.arena_len() as u64,
         lasting_bytes: 4 * players.end as u64,
+    })
+}
+
+/// The launches of `first` maps and of one more.
+struct Pair {
+    first: usize,
+    one: Vec<Launched>,
+    next: Vec<Launched>,
+}
+
+fn pair(modules: &[PtxModule], config: &Config, first: usize) -> Result<Pair, CountError> {
+    let one = launches(modules, config, first)?;
+    let next = launches(modules, config, first + 1)?;
+    let differs = |(a, b): (&Launched, &Launched)| a.kernel != b.kernel;
+    let differing = one.iter().zip(&next).position(differs);
+    if differing.is_none() && one.len() == next.len() {
+        return Ok(Pair { first, one, next });
+    }
+    let at = differing.unwrap_or(one.len().min(next.len()));
+    let kernel = |launches: &[Launched]| {
+        let launched = launches.get(at);
+        launched.map_or("nothing".to_owned(), |launched| launched.kernel.clone())
+    };
+    Err(CountError::Differ {
+        first,
+        next: first + 1,
+        at,
+        one: kernel(&one),
+        two: kernel(&next),
     })
 }
 
@@ -194,13 +221,14 @@ fn walked(config: &Config) -> Vec<(StridedLayer, usize, bool)> {
 }
 
 /// The launches at `batch`.
-fn extend(config: &Config, batch: usize, one: &[Launched], two: &[Launched]) -> Vec<StepLaunch> {
+fn extend(config: &Config, batch: usize, pair: &Pair) -> Vec<StepLaunch> {
+    let first = pair.first;
     let mut gradients = walked(config).into_iter();
     let mut split = None;
-    let extended = one.iter().zip(two).map(|(one, two)| {
+    let extended = pair.one.iter().zip(&pair.next).map(|(one, two)| {
         let kernel = one.kernel.as_str();
         let [at_one, at_two] = [one, two].map(|l| Counts::from(&l.counters));
-        let mut counts = Counts::at(batch as u64, &at_one, &at_two);
+        let mut counts = Counts::at(batch, first, &at_one, &at_two);
         // Partial sums of weight gradients: as many as the sum has parts.
         let is_gradient = kernel.contains("wgrad");
         if is_gradient {
@@ -214,7 +242,7 @@ fn extend(config: &Config, batch: usize, one: &[Launched], two: &[Launched]) -> 
                 false => wgrad::parts(layer, samples * batch),
             };
             let bytes = |batch: usize| 4 * (layer.weight_len() * parts(batch)) as u64;
-            let extended = line(batch as u64, bytes(1), bytes(2));
+            let extended = line(batch, first, bytes(first), bytes(first + 1));
             counts = counts.with_partials(bytes(batch) as i64 - extended as i64);
             if !is_gradient {
                 // One addition each, those of the other 15 rows of threads where there are so many parts,
