@@ -56,10 +56,14 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         what: "a dropped vector load",
-        file: "half.cuh",
-        from: "const uint4 q = *reinterpret_cast<const uint4 *>(from);",
-        to: "const unsigned *each = reinterpret_cast<const unsigned *>(from);
-        const uint4 q = make_uint4(each[0], each[1], each[2], each[3]);",
+        file: "half_vector.cuh",
+        from: "return {*reinterpret_cast<const decltype(Packed<bf16, W>::x) *>(from)};",
+        to: "if constexpr (W == 8) {
+        const unsigned *each = reinterpret_cast<const unsigned *>(from);
+        return {make_uint4(each[0], each[1], each[2], each[3])};
+    } else {
+        return {*from};
+    }",
         module: "half_norm",
         kernel: "half_norm",
         counter: "sector_bytes",

@@ -45,7 +45,7 @@ kernels do what used to be passes of their own: bias, the batch norm's statistic
 activation and the sums of its gradient.
 
 The layer next to the maps has one channel there: no tensor core gains by it, and its kernels (`few_*`) are bound \
-by memory.
+by memory, and where that is fast by f32 arithmetic and shared memory.
 
 ";
 
@@ -73,7 +73,8 @@ pub fn counted(architecture: &Architecture, kernels: &[KernelCount], step: &Step
          By pass:\n\n{by_pass}\n\
          By layer and pass (*memory in use*: what the networks keep and the values of the step that are needed at that \
          time, the most of any operation):\n\n{by_layer}\n\
-         The least time of a step (bound, not measured): of the floor, and of the launches one after the other:\n\n{}\
+         The least time of a step (bound, not measured): of the floor, and of the launches one after the \
+         other, each finding nothing in the caches that the one before it left there:\n\n{}\
          {end}\n",
         tables::counted(kernels),
         tables::resources(kernels),
