@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(of(product).limit, Limit::TensorCores);
         assert!((of(product).seconds - 1e-3).abs() < 1e-12);
         let copy = Counts {
-            footprint_bytes: 3_352_000_000,
+            footprint_bytes: 3_300_000_000,
             ..product
         };
         assert_eq!(of(copy).limit, Limit::TensorCores);
