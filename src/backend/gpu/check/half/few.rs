@@ -1,19 +1,21 @@
 //! The outermost layer's kernels with a small plane in bf16, each beside the CPU backend in f64.
 
+mod backward;
+mod moments;
+
 use half::bf16;
 use rand::RngExt;
 
-use super::block::{Norm, read, slope, slope_at};
+use super::block::{Norm, read, slope};
 use crate::backend::Accumulate;
 use crate::backend::cpu::norm::activate_in_place;
 use crate::backend::cpu::scratch::Scratch;
 use crate::backend::cpu::strided as reference;
 use crate::backend::gpu::check::draw::{narrow, wide};
-use crate::backend::gpu::check::{Check, Size, Stage, draw, half_rounding, half_sum, pick};
-use crate::backend::gpu::check::{rounding, sum};
+use crate::backend::gpu::check::{Check, Size, Stage, draw, half_sum, pick, sum};
 use crate::backend::gpu::driver::{Driver, DriverError, Pointer};
 use crate::backend::gpu::ops::half::few::{self, FewDgrad, FewFprop, FewWgrad};
-use crate::backend::gpu::ops::half::{Below, End, Input, Parts};
+use crate::backend::gpu::ops::half::{End, Input, Parts};
 use crate::model::{Activation, PadLow, StridedLayer};
 use crate::rng::SequentialPhilox;
 
@@ -269,65 +271,6 @@ impl Case {
         })
     }
 
-    fn moments<D: Driver>(&self, stage: &mut Stage<'_, D>) -> Result<(), DriverError> {
-        let maps = self.maps(stage)?;
-        let bias = self.bias(stage)?;
-        let values = bias.as_ref().map(|(_, values)| values.as_slice());
-        let expected = self.reference_fprop(&maps, values);
-        let output = stage.half_output("output", self.small_len())?;
-        let parts = self.parts();
-        let moments = stage.output("moments", parts.moments_bytes() / 4)?;
-        let end = End::Forward {
-            bias: bias.map(|(pointer, _)| pointer),
-            activation: Activation::Identity,
-            moments: Some(moments),
-        };
-        self.fprop(stage, &maps, output, end);
-        stage.compare_half("output", output, &expected, |_, expected| {
-            half_sum(expected, self.terms(), 1.0, 1.0)
-        })?;
-
-        let stored = wide(&stage.read_half(output, self.small_len())?);
-        let merged = merge_moments(&parts, &stage.read(moments, parts.moments_bytes() / 4)?);
-        let expected = self.moments_of(&stored);
-        let merged = stage.input("merged moments", &narrow(&merged))?;
-        let features = parts.features;
-        let rows = self.rows();
-        stage.compare("moments", merged, &expected, |i, value| {
-            let (group, feature) = (i / (3 * features), i % features);
-            let at = 3 * group * features + feature;
-            let spread = (expected[at + features] / rows as f64).sqrt();
-            let size = expected[at].abs() + spread;
-            match i / features % 3 {
-                0 => sum(rows as f64 * size, rows, size, 1.0) / rows as f64,
-                1 => {
-                    let error = rounding(size);
-                    sum(value, rows, size, spread) + rows as f64 * error * error
-                }
-                _ => 0.0,
-            }
-        })
-    }
-
-    /// `[groups, 3, features]`: mean, centred sum of squares, number.
-    fn moments_of(&self, values: &[f64]) -> Vec<f64> {
-        let (features, rows) = (self.layer.c_small, self.rows());
-        let mut moments = Vec::new();
-        for group in values.chunks_exact(rows * features) {
-            let (mut mean, mut square) = (vec![0.0; features], vec![0.0; features]);
-            for (i, value) in group.iter().enumerate() {
-                mean[i % features] += value / rows as f64;
-            }
-            for (i, value) in group.iter().enumerate() {
-                square[i % features] += (value - mean[i % features]).powi(2);
-            }
-            moments.extend(mean);
-            moments.extend(square);
-            moments.extend(vec![rows as f64; features]);
-        }
-        moments
-    }
-
     fn norm<D: Driver>(&self, stage: &mut Stage<'_, D>) -> Result<Norm, DriverError> {
         let features = self.layer.c_small;
         Norm::draw(
@@ -336,178 +279,6 @@ impl Case {
             self.rows() * features,
             features,
             self.shift,
-        )
-    }
-
-    /// The block that a gradient flows back into, but for its sums.
-    fn below<D: Driver>(&self, stage: &mut Stage<'_, D>) -> Result<Block, DriverError> {
-        let mut values = stage.normals(self.small_len());
-        let norm = match self.normed {
-            true => Some(self.norm(stage)?),
-            false => {
-                let mut outputs = wide(&values);
-                activate_in_place(self.activation, &mut outputs);
-                values = narrow(&outputs);
-                None
-            }
-        };
-        let stored: Vec<bf16> = values.into_iter().map(bf16::from_f32).collect();
-        Ok(Block {
-            below: Below {
-                activation: self.activation,
-                value: stage.input_at("value", &stored, self.half_shift)?,
-                norm: norm.as_ref().map(|norm| norm.pointers),
-                sums: None,
-            },
-            stored,
-            norm,
-        })
-    }
-
-    /// What multiplies dy, and by how much that is uncertain.
-    fn slope(&self, block: &Block, i: usize) -> (f64, f64) {
-        let value = block.stored[i].to_f64();
-        slope_at(self.activation, block.norm.as_ref(), i, value)
-    }
-
-    /// A normalised value and the size of what it is made of; 0 without a norm.
-    fn xhat(&self, block: &Block, i: usize) -> (f64, f64) {
-        let Some(norm) = &block.norm else {
-            return (0.0, 0.0);
-        };
-        let normal = norm.of(i, block.stored[i].to_f64());
-        (normal.xhat, normal.xhat_size)
-    }
-
-    fn backward<D: Driver>(&self, stage: &mut Stage<'_, D>) -> Result<(), DriverError> {
-        let maps = self.maps(stage)?;
-        let mut block = self.below(stage)?;
-        let parts = self.parts();
-        if self.summed {
-            block.below.sums = Some(stage.output("sums", parts.sums_bytes() / 4)?);
-        }
-        let g = self.gradient(stage, &maps, &block)?;
-        match block.below.sums {
-            Some(sums) => self.compare_sums(stage, &block, sums, &g),
-            None => Ok(()),
-        }
-    }
-
-    /// Stores g, compares and returns it.
-    fn gradient<D: Driver>(
-        &self,
-        stage: &mut Stage<'_, D>,
-        maps: &Maps,
-        block: &Block,
-    ) -> Result<Vec<f64>, DriverError> {
-        let dy = self.reference_fprop(maps, None);
-        let slopes: Vec<_> = (0..dy.len()).map(|i| self.slope(block, i)).collect();
-        let expected: Vec<f64> = dy.iter().zip(&slopes).map(|(dy, s)| dy * s.0).collect();
-        let output = stage.half_output("g", self.small_len())?;
-        self.fprop(stage, maps, output, End::Backward(block.below));
-        stage.compare_half("g", output, &expected, |i, expected| {
-            half_sum(expected, self.terms(), 1.0, 1.0) + dy[i].abs() * slopes[i].1
-        })?;
-        Ok(wide(&stage.read_half(output, self.small_len())?))
-    }
-
-    /// The sums of the parts, beside those of what was stored.
-    fn compare_sums<D: Driver>(
-        &self,
-        stage: &mut Stage<'_, D>,
-        block: &Block,
-        sums: Pointer,
-        g: &[f64],
-    ) -> Result<(), DriverError> {
-        let parts = self.parts();
-        let features = parts.features;
-        let values = stage.read(sums, parts.sums_bytes() / 4)?;
-        let mut merged = vec![0.0; self.groups * 2 * features];
-        for (i, &value) in values.iter().enumerate() {
-            let group = i / (parts.parts * 2 * features);
-            merged[group * 2 * features + i % (2 * features)] += f64::from(value);
-        }
-        let (mut expected, mut squares) = (vec![0.0; merged.len()], vec![0.0; merged.len()]);
-        for (i, &g) in g.iter().enumerate() {
-            let (group, feature) = self.place(i);
-            let (xhat, size) = self.xhat(block, i);
-            let at = 2 * group * features + feature;
-            for (at, value, size) in [(at, g, g), (at + features, g * xhat, g * size)] {
-                expected[at] += value;
-                squares[at] += size * size;
-            }
-        }
-        let merged = stage.input("merged sums", &narrow(&merged))?;
-        let rows = self.rows();
-        stage.compare("sums", merged, &expected, |i, value| {
-            let rms = (squares[i] / rows as f64).sqrt();
-            sum(value, rows, rms, 1.0)
-        })
-    }
-
-    fn twice<D: Driver>(&self, stage: &mut Stage<'_, D>) -> Result<(), DriverError> {
-        let maps = self.maps(stage)?;
-        let mut block = self.below(stage)?;
-        let len = self.parts().sums_bytes() / 4;
-        block.below.sums = Some(stage.output("sums beside g", len)?);
-        let g = self.gradient(stage, &maps, &block)?;
-        let beside = stage.read(block.below.sums.unwrap_or(Pointer::NULL), len)?;
-
-        let alone = stage.output("sums", len)?;
-        block.below.sums = Some(alone);
-        let (batch, groups) = (self.batch(), self.groups);
-        let (big, weights) = (maps.big, maps.weights);
-        let l = &mut *stage.launcher;
-        few::fprop_sums(l, &self.layer, batch, groups, big, weights, &block.below);
-        stage.compare_bits("sums", alone, &beside)?;
-
-        let features = self.layer.c_small;
-        let mut totals = stage.normals(2 * groups * features);
-        let rows = self.rows() as f64;
-        totals
-            .iter_mut()
-            .for_each(|total| *total *= rows.sqrt() as f32);
-        let expected: Vec<(f64, f64)> = (0..g.len())
-            .map(|i| self.applied(&block, &totals, g[i], i))
-            .collect();
-        let totals = stage.input_at("totals", &totals, self.shift)?;
-        let output = stage.half_output("du", self.small_len())?;
-        block.below.sums = None;
-        let l = &mut *stage.launcher;
-        let below = &block.below;
-        few::fprop_applied(
-            l,
-            &self.layer,
-            batch,
-            groups,
-            big,
-            weights,
-            below,
-            totals,
-            output,
-        );
-        let (expected, sizes): (Vec<f64>, Vec<f64>) = expected.into_iter().unzip();
-        stage.compare_half("du", output, &expected, |i, expected| {
-            half_rounding(expected) + 2.0 * rounding(sizes[i])
-        })
-    }
-
-    /// The gradient of the linear output, and the size of what it is the sum of.
-    fn applied(&self, block: &Block, totals: &[f32], g: f64, i: usize) -> (f64, f64) {
-        let Some(norm) = &block.norm else {
-            return (g, 0.0);
-        };
-        let features = self.layer.c_small;
-        let (group, feature) = self.place(i);
-        let at = 2 * group * features + feature;
-        let factor = norm.factor(i);
-        let rows = self.rows() as f64;
-        let plain = f64::from(totals[at]) / rows;
-        let weighted = f64::from(totals[at + features]) / rows;
-        let (xhat, size) = self.xhat(block, i);
-        (
-            factor * (g - (plain + xhat * weighted)),
-            factor.abs() * (g.abs() + plain.abs() + size * weighted.abs()),
         )
     }
 
@@ -565,6 +336,23 @@ impl Case {
                 }
             },
         );
+        // What the doubtful inputs can come to: no activation is steeper than 1.
+        let mut doubt = vec![0.0; expected.len()];
+        let mut scratch = Scratch::new();
+        let scratch = scratch.reserve(threads, shared);
+        let sizes: Vec<f64> = weights
+            .iter()
+            .map(|&weight| f64::from(weight).abs())
+            .collect();
+        reference::dgrad(
+            layer,
+            &apart,
+            &sizes,
+            None,
+            &mut doubt,
+            scratch,
+            |_: &mut [f64]| {},
+        );
         let made = match gradient {
             true => {
                 let mut made = wide(&stage.normals(expected.len()));
@@ -595,8 +383,8 @@ impl Case {
         };
         few::dgrad(stage.launcher, &call);
         let terms = 9 * layer.c_small;
-        stage.compare("maps", call.output, &expected, |_, expected| {
-            sum_of_inputs(expected, terms, &values, &apart)
+        stage.compare("maps", call.output, &expected, |i, expected| {
+            sum(expected, terms, rms(&values), 1.0) + doubt[i]
         })
     }
 
@@ -613,6 +401,12 @@ impl Case {
         let write = draw::write(self.accumulate);
         reference::wgrad(layer, &wide(&big), &values, &mut expected, write, scratch);
 
+        let mut doubt = vec![0.0; expected.len()];
+        let mut scratch = Scratch::new();
+        let scratch = scratch.reserve(threads, shared);
+        let sizes: Vec<f64> = big.iter().map(|&value| f64::from(value).abs()).collect();
+        let set = draw::write(Accumulate::First);
+        reference::wgrad(layer, &sizes, &apart, &mut doubt, set, scratch);
         let gradient = match self.accumulate {
             Accumulate::First => stage.output_at("gradient", before.len(), self.shift)?,
             Accumulate::Later => stage.input_at("gradient", &before, self.shift)?,
@@ -627,8 +421,8 @@ impl Case {
         };
         few::wgrad(stage.launcher, &call);
         let terms = self.groups * self.rows();
-        stage.compare("gradient", gradient, &expected, |_, expected| {
-            sum_of_inputs(expected, terms, &values, &apart)
+        stage.compare("gradient", gradient, &expected, |i, expected| {
+            sum(expected, terms, rms(&values), 1.0) + doubt[i]
         })
     }
 }
@@ -641,47 +435,9 @@ struct Maps {
     weight_values: Vec<f64>,
 }
 
-/// The block that a gradient flows back into.
-struct Block {
-    below: Below,
-    /// What it stored.
-    stored: Vec<bf16>,
-    norm: Option<Norm>,
-}
-
-/// What a sum of `terms` products of inputs and N(0, 1) numbers may be off by, where an input may have been
-/// rounded to either of two values.
-fn sum_of_inputs(expected: f64, terms: usize, values: &[f64], apart: &[f64]) -> f64 {
-    let rms = |values: &[f64]| {
-        let squares: f64 = values.iter().map(|value| value * value).sum();
-        (squares / values.len() as f64).sqrt()
-    };
-    // One or a few of the terms, or many: five standard deviations, and the largest number drawn.
-    let doubtful = apart.iter().copied().fold(0.0, f64::max);
-    let doubtful = 5.0 * (doubtful + rms(apart) * (terms as f64).sqrt());
-    sum(expected, terms, rms(values), 1.0) + doubtful
-}
-
-/// `[groups, 3, features]`, mean, centred sum of squares and number of a group's rows, from those of
-/// its parts.
-fn merge_moments(parts: &Parts, values: &[f32]) -> Vec<f64> {
-    let features = parts.features;
-    let values = wide(values);
-    let (moments, counts) = values.split_at(parts.sums_bytes() / 4);
-    let mut merged = vec![0.0; parts.groups * 3 * features];
-    for (part, &count) in counts.iter().enumerate() {
-        let own = &moments[2 * part * features..][..2 * features];
-        let merged = &mut merged[part / parts.parts * 3 * features..][..3 * features];
-        for i in 0..features {
-            let before = merged[2 * features + i];
-            let total = before + count;
-            let delta = own[i] - merged[i];
-            merged[i] += delta * count / total;
-            merged[features + i] += own[features + i] + delta * delta * before * count / total;
-            merged[2 * features + i] = total;
-        }
-    }
-    merged
+fn rms(values: &[f64]) -> f64 {
+    let squares: f64 = values.iter().map(|value| value * value).sum();
+    (squares / values.len() as f64).sqrt()
 }
 
 #[cfg(test)]
