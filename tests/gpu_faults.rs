@@ -5,17 +5,17 @@
 #[path = "../kernels/tools/mod.rs"]
 mod tools;
 
+#[path = "common/planted.rs"]
+mod planted;
+
 use std::path::Path;
-use std::time::Duration;
 
 use cosmogan::backend::gpu::check::{self, Size};
 use cosmogan::backend::gpu::driver::Driver;
 use cosmogan::backend::gpu::launcher::Launcher;
-use cosmogan::backend::gpu::ptx::{self, PtxModule};
 use cosmogan::backend::gpu::{Emulated, EmulatedOptions};
+use planted::planted;
 use rayon::prelude::*;
-use tools::nvcc::Compiler;
-use tools::source::Source;
 
 /// A change of one place of a source.
 struct Fault {
@@ -309,44 +309,11 @@ const FAULTS: &[Fault] = &[
     ),
 ];
 
-/// The PTX of `fault`'s module with the fault in it.
-fn build(fault: &Fault, nvcc: &Path) -> String {
-    let root = tempfile::tempdir().unwrap();
-    let kernels = root.path().join("kernels");
-    std::fs::create_dir(&kernels).unwrap();
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
-    for entry in sources.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            std::fs::copy(&path, kernels.join(path.file_name().unwrap())).unwrap();
-        }
-    }
-    let path = kernels.join(fault.file);
-    let text = std::fs::read_to_string(&path).unwrap();
-    let count = text.matches(fault.from).count();
-    assert!(count > 0, "{} no longer says: {}", fault.file, fault.from);
-    std::fs::write(&path, text.replacen(fault.from, fault.to, 1)).unwrap();
-    let limit = Duration::from_secs(300);
-    let compiler = Compiler::open(nvcc, limit, &root.path().join("scratch")).unwrap();
-    let all = Source::all(&kernels).unwrap();
-    let source = all.iter().find(|s| s.stem == fault.module).unwrap();
-    compiler
-        .compile(root.path(), source, &source.targets[0])
-        .unwrap()
-}
-
 /// Runs the checks whose names begin with the fault's kernel until one fails; what it said.
-fn found(fault: &Fault, ptx: String) -> Option<String> {
+fn found(fault: &Fault, nvcc: &Path) -> Option<String> {
     const CASES: u64 = 12;
-    let file = format!("kernels/{}.cu", fault.module);
-    let text: &'static str = Box::leak(ptx.into_boxed_str());
-    let modules: Vec<PtxModule> = ptx::committed()
-        .iter()
-        .map(|module| match module.file == file {
-            true => PtxModule { text, ..*module },
-            false => *module,
-        })
-        .collect();
+    let change = [fault.from, fault.to];
+    let modules = planted(nvcc, [fault.file, fault.module], change, 1);
     let options = EmulatedOptions {
         races: true,
         ..EmulatedOptions::default()
@@ -382,7 +349,7 @@ fn planted_faults_are_found_by_the_checks_of_their_kernels() {
     let nvcc = Path::new(&nvcc);
     let results: Vec<(&Fault, Option<String>)> = FAULTS
         .par_iter()
-        .map(|fault| (fault, found(fault, build(fault, nvcc))))
+        .map(|fault| (fault, found(fault, nvcc)))
         .collect();
     let mut missed = Vec::new();
     for (fault, found) in results {

@@ -8,8 +8,10 @@
 #[path = "../kernels/tools/mod.rs"]
 mod tools;
 
+#[path = "common/planted.rs"]
+mod planted;
+
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use cosmogan::backend::gpu::ops::KernelVersion;
 use cosmogan::backend::gpu::ptx::{self, PtxModule};
@@ -18,9 +20,8 @@ use cosmogan::performance::kernels::{cases, count};
 use cosmogan::performance::regression::{Counted, Moved, csv, moved, parse};
 use cosmogan::performance::step::count_step_of;
 use cosmogan::train::Config;
+use planted::planted;
 use rayon::prelude::*;
-use tools::nvcc::Compiler;
-use tools::source::Source;
 
 const BATCH: usize = 8;
 
@@ -98,49 +99,6 @@ const FAULTS: &[Fault] = &[
     },
 ];
 
-/// The PTX of `fault`'s module with the fault in it.
-fn build(fault: &Fault, nvcc: &Path) -> String {
-    let root = tempfile::tempdir().unwrap();
-    let kernels = root.path().join("kernels");
-    std::fs::create_dir(&kernels).unwrap();
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
-    for entry in sources.read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            std::fs::copy(&path, kernels.join(path.file_name().unwrap())).unwrap();
-        }
-    }
-    let path = kernels.join(fault.file);
-    let text = std::fs::read_to_string(&path).unwrap();
-    assert!(
-        text.contains(fault.from),
-        "{} no longer says: {}",
-        fault.file,
-        fault.from
-    );
-    std::fs::write(&path, text.replace(fault.from, fault.to)).unwrap();
-    let limit = Duration::from_secs(300);
-    let compiler = Compiler::open(nvcc, limit, &root.path().join("scratch")).unwrap();
-    let all = Source::all(&kernels).unwrap();
-    let source = all.iter().find(|s| s.stem == fault.module).unwrap();
-    compiler
-        .compile(root.path(), source, &source.targets[0])
-        .unwrap()
-}
-
-/// The committed kernels, with another text for `module`.
-fn with(module: &str, ptx: String) -> Vec<PtxModule> {
-    let file = format!("kernels/{module}.cu");
-    let text: &'static str = Box::leak(ptx.into_boxed_str());
-    let modules = ptx::committed()
-        .iter()
-        .map(|module| match module.file == file {
-            true => PtxModule { text, ..*module },
-            false => *module,
-        });
-    modules.collect()
-}
-
 fn is_f32(kernel: &str) -> bool {
     kernel.contains("_v1") || kernel.contains("_v2")
 }
@@ -186,7 +144,8 @@ fn committed() -> Vec<Counted> {
 
 /// What moved with the fault.
 fn found(fault: &Fault, nvcc: &Path) -> Vec<Moved> {
-    let modules = with(fault.module, build(fault, nvcc));
+    let change = [fault.from, fault.to];
+    let modules = planted(nvcc, [fault.file, fault.module], change, usize::MAX);
     let (now, committed): (_, Vec<Counted>) = if is_f32(fault.kernel) {
         let committed = committed().into_iter();
         let of_kernel = committed.filter(|(kernel, _)| kernel.starts_with(fault.kernel));

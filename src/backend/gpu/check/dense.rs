@@ -164,10 +164,7 @@ impl Case {
             shape: self.shape,
             x: stage.input("x", &x)?,
             weights: stage.input_at("weights", &weights, self.shift)?,
-            bias: match bias {
-                Some(bias) => Some(stage.input_at("bias", &bias, self.shift)?),
-                None => None,
-            },
+            bias: stage.optional_at("bias", bias.as_deref(), self.shift)?,
             activation: self.activation,
             y: stage.output("y", expected.len())?,
         };
@@ -198,10 +195,7 @@ impl Case {
 
         let x = stage.input("x", &x)?;
         let dy = stage.input("dy", &dy)?;
-        let gradient = match self.accumulate {
-            Accumulate::First => stage.output_at("gradient", before.len(), self.shift)?,
-            Accumulate::Later => stage.input_at("gradient", &before, self.shift)?,
-        };
+        let gradient = stage.gradient_at("gradient", &before, self.accumulate, self.shift)?;
         let (shape, accumulate) = (self.shape, self.accumulate);
         dense::weight_gradient(stage.launcher, shape, x, dy, gradient, accumulate);
         stage.compare("gradient", gradient, &expected, |_, value| {

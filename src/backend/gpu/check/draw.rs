@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use crate::backend::Accumulate;
 use crate::backend::cpu::scalar::Write;
-use crate::model::Activation;
+use crate::model::{Activation, StridedLayer};
 use crate::rng::SequentialPhilox;
 
 pub fn activation(random: &mut SequentialPhilox) -> Activation {
@@ -25,6 +25,18 @@ pub fn shift(random: &mut SequentialPhilox, vector: bool) -> usize {
     } else {
         shift + random.random_range(1..4)
     }
+}
+
+/// A layer in words.
+pub fn layer(layer: &StridedLayer) -> String {
+    let &StridedLayer {
+        small,
+        c_big,
+        c_small,
+        pad_low,
+    } = layer;
+    let pad_low = pad_low.pixels();
+    format!("side {small}, channels {c_big} and {c_small}, pad_low {pad_low}")
 }
 
 /// How the CPU backend says [`Accumulate`].

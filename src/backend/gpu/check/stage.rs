@@ -4,6 +4,7 @@ use half::bf16;
 use rand::RngExt;
 
 use super::Comparison;
+use crate::backend::Accumulate;
 use crate::backend::gpu::driver::{Allocation, Driver, DriverError, Pointer};
 use crate::backend::gpu::launcher::Launcher;
 use crate::rng::{Philox, SequentialPhilox, Stream};
@@ -82,6 +83,21 @@ impl<'a, D: Driver> Stage<'a, D> {
         Ok(pointer)
     }
 
+    /// The same for a tensor that an operation may do without.
+    ///
+    /// # Errors
+    /// Not enough memory, or a failing device.
+    pub fn optional_at<T: bytemuck::Pod>(
+        &mut self,
+        name: &str,
+        values: Option<&[T]>,
+        shift: usize,
+    ) -> Result<Option<Pointer>, DriverError> {
+        values
+            .map(|values| self.input_at(name, values, shift))
+            .transpose()
+    }
+
     /// A tensor of `len` f32 values that the operation should write.
     ///
     /// # Errors
@@ -101,6 +117,23 @@ impl<'a, D: Driver> Stage<'a, D> {
         shift: usize,
     ) -> Result<Pointer, DriverError> {
         self.allocate(name, shift, 4 * len)
+    }
+
+    /// A gradient that the operation should set, or add to what was there `before`.
+    ///
+    /// # Errors
+    /// Not enough memory, or a failing device.
+    pub fn gradient_at(
+        &mut self,
+        name: &str,
+        before: &[f32],
+        accumulate: Accumulate,
+        shift: usize,
+    ) -> Result<Pointer, DriverError> {
+        match accumulate {
+            Accumulate::First => self.output_at(name, before.len(), shift),
+            Accumulate::Later => self.input_at(name, before, shift),
+        }
     }
 
     /// A bf16 tensor of `len` values that the operation should write.

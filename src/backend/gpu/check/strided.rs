@@ -2,7 +2,7 @@
 
 use rand::RngExt;
 
-use super::{Check, Size, Stage, pick, sum};
+use super::{Check, Size, Stage, draw, pick, sum};
 use crate::backend::Accumulate;
 use crate::backend::cpu::norm::activate_in_place;
 use crate::backend::cpu::scalar::Write;
@@ -59,17 +59,8 @@ impl<D: Driver> Check<D> for Strided {
             Operation::Dgrad => case.dgrad(self.form, stage)?,
             Operation::Wgrad => case.wgrad(self.form, stage)?,
         }
-        let StridedLayer {
-            small,
-            c_big,
-            c_small,
-            pad_low,
-        } = case.layer;
-        Ok(format!(
-            "batch {}, side {small}, channels {c_big} and {c_small}, pad_low {}",
-            case.batch,
-            pad_low.pixels()
-        ))
+        let layer = draw::layer(&case.layer);
+        Ok(format!("batch {}, {layer}", case.batch))
     }
 }
 
@@ -213,10 +204,7 @@ impl Case {
             batch: self.batch,
             input: stage.input_at("input", &input, self.shift)?,
             weights: stage.input_at("weights", &weights, self.shift)?,
-            bias: match bias {
-                Some(bias) => Some(stage.input_at("bias", &bias, self.shift)?),
-                None => None,
-            },
+            bias: stage.optional_at("bias", bias.as_deref(), self.shift)?,
             activation: self.activation,
             output: stage.output_at("output", output, self.shift)?,
         };
@@ -248,10 +236,7 @@ impl Case {
             scratch,
         );
 
-        let gradient = match self.accumulate {
-            Accumulate::First => stage.output_at("gradient", before.len(), self.shift)?,
-            Accumulate::Later => stage.input_at("gradient", &before, self.shift)?,
-        };
+        let gradient = stage.gradient_at("gradient", &before, self.accumulate, self.shift)?;
         let call = WgradCall {
             layer,
             batch: self.batch,

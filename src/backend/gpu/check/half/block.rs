@@ -3,10 +3,10 @@
 use half::bf16;
 
 use crate::backend::cpu::norm::{activate_in_place, activation_gradient};
-use crate::backend::gpu::check::draw::wide;
-use crate::backend::gpu::check::{Stage, rounding};
-use crate::backend::gpu::driver::{Driver, DriverError};
-use crate::backend::gpu::ops::half::BelowNorm;
+use crate::backend::gpu::check::draw::{narrow, wide};
+use crate::backend::gpu::check::{Stage, rounding, sum};
+use crate::backend::gpu::driver::{Driver, DriverError, Pointer};
+use crate::backend::gpu::ops::half::{BelowNorm, Parts};
 use crate::model::Activation;
 
 /// A batch norm over rows of `features` values in groups, on the device and here.
@@ -122,4 +122,41 @@ pub fn read(activation: Activation, norm: Option<&Norm>, i: usize, stored: bf16)
     let of = |x: f64| bf16::from_f64(activated(activation, x)).to_f64();
     let (low, high) = (of(normal.linear - error), of(normal.linear + error));
     (of(normal.linear), high - low)
+}
+
+/// Compares the sums of `g`, as it was stored, and of `g xhat` that an operation left in parts; `xhat` gives
+/// the second factor of value `i`, and the size of what that is made of.
+pub fn compare_sums<D: Driver>(
+    stage: &mut Stage<'_, D>,
+    parts: &Parts,
+    sums: Pointer,
+    g: &[f64],
+    xhat: impl Fn(usize) -> (f64, f64),
+) -> Result<(), DriverError> {
+    let &Parts {
+        groups, features, ..
+    } = parts;
+    let values = stage.read(sums, parts.sums_bytes() / 4)?;
+    let mut merged = vec![0.0; groups * 2 * features];
+    for (i, &value) in values.iter().enumerate() {
+        let group = i / (parts.parts * 2 * features);
+        merged[group * 2 * features + i % (2 * features)] += f64::from(value);
+    }
+    let (mut expected, mut squares) = (vec![0.0; merged.len()], vec![0.0; merged.len()]);
+    for (i, &g_value) in g.iter().enumerate() {
+        let (xhat, size) = xhat(i);
+        let at = i / (g.len() / groups) * 2 * features + i % features;
+        for (at, value, size) in [
+            (at, g_value, g_value),
+            (at + features, g_value * xhat, g_value * size),
+        ] {
+            expected[at] += value;
+            squares[at] += size * size;
+        }
+    }
+    let merged = stage.input("merged sums", &narrow(&merged))?;
+    let rows = g.len() / groups / features;
+    stage.compare("sums", merged, &expected, |i, value| {
+        sum(value, rows, (squares[i] / rows as f64).sqrt(), 1.0)
+    })
 }

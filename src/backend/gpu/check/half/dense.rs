@@ -3,7 +3,7 @@
 use half::bf16;
 use rand::RngExt;
 
-use super::block::{Norm, read, slope_at};
+use super::block::{Norm, compare_sums, read, slope_at};
 use crate::backend::Accumulate;
 use crate::backend::cpu::dense as reference;
 use crate::backend::cpu::norm::activate_in_place;
@@ -192,10 +192,7 @@ impl Case {
         activate_in_place(self.activation, &mut expected);
         let x = stage.input("x", &x)?;
         let weights = stage.input_at("weights", &weights, self.shift)?;
-        let bias = match &bias {
-            Some(bias) => Some(stage.input_at("bias", bias, self.shift)?),
-            None => None,
-        };
+        let bias = stage.optional_at("bias", bias.as_deref(), self.shift)?;
         let y = stage.half_output("y", expected.len())?;
         let activation = self.activation;
         dense::forward(stage.launcher, self.shape, x, weights, bias, activation, y);
@@ -220,23 +217,12 @@ impl Case {
         reference::weight_gradient(sizes, &wide(&x), &values, &mut expected, write);
         let x = stage.input("x", &x)?;
         let dy = stage.input("dy", &dy)?;
-        let gradient = self.gradient(stage, &before)?;
+        let gradient = stage.gradient_at("gradient", &before, self.accumulate, self.shift)?;
         let accumulate = self.accumulate;
         dense::weight_gradient(stage.launcher, self.shape, x, dy, gradient, accumulate);
         stage.compare("gradient", gradient, &expected, |_, value| {
             sum(value, batch + 1, 1.0, 1.0)
         })
-    }
-
-    fn gradient<D: Driver>(
-        &self,
-        stage: &mut Stage<'_, D>,
-        before: &[f32],
-    ) -> Result<crate::backend::gpu::driver::Pointer, DriverError> {
-        match self.accumulate {
-            Accumulate::First => stage.output_at("gradient", before.len(), self.shift),
-            Accumulate::Later => stage.input_at("gradient", before, self.shift),
-        }
     }
 
     fn norm<D: Driver>(&self, stage: &mut Stage<'_, D>) -> Result<Option<Norm>, DriverError> {
@@ -288,10 +274,7 @@ impl Case {
             );
         }
         let weights = stage.input_at("weights", &weights, self.shift)?;
-        let bias = match &bias {
-            Some(bias) => Some(stage.input_at("bias", bias, self.shift)?),
-            None => None,
-        };
+        let bias = stage.optional_at("bias", bias.as_deref(), self.shift)?;
         let y = stage.output("y", expected.len())?;
         let (l, shape, features) = (&mut *stage.launcher, self.shape, self.features);
         dense::single_forward(l, shape, x, features, weights, bias, y);
@@ -320,7 +303,7 @@ impl Case {
             }
         }
         let dy = stage.input("dy", &dy)?;
-        let gradient = self.gradient(stage, &before)?;
+        let gradient = stage.gradient_at("gradient", &before, self.accumulate, self.shift)?;
         let (l, shape, features) = (&mut *stage.launcher, self.shape, self.features);
         let accumulate = self.accumulate;
         dense::single_weight_gradient(l, shape, x, features, dy, gradient, accumulate);
@@ -374,29 +357,11 @@ impl Case {
         })?;
         let Some(sums) = sums else { return Ok(()) };
         let stored = wide(&stage.read_half(g, expected.len())?);
-        let read = stage.read(sums, parts.sums_bytes() / 4)?;
-        let mut merged = vec![0.0f64; self.groups * 2 * features];
-        for (i, &value) in read.iter().enumerate() {
-            let group = i / (parts.parts * 2 * features);
-            merged[group * 2 * features + i % (2 * features)] += f64::from(value);
-        }
-        let (mut expected, mut squares) = (vec![0.0; merged.len()], vec![0.0; merged.len()]);
-        for (i, g) in stored.iter().enumerate() {
-            let at = i / (stored.len() / self.groups) * 2 * features + i % features;
-            let (xhat, size) = norm.as_ref().map_or((0.0, 0.0), |norm| {
+        compare_sums(stage, &parts, sums, &stored, |i| {
+            norm.as_ref().map_or((0.0, 0.0), |norm| {
                 let normal = norm.of(i, value[i].to_f64());
                 (normal.xhat, normal.xhat_size)
-            });
-            expected[at] += g;
-            expected[at + features] += g * xhat;
-            squares[at] += g * g;
-            squares[at + features] += (g * size).powi(2);
-        }
-        let merged: Vec<f32> = merged.iter().map(|&value| value as f32).collect();
-        let merged = stage.input("merged sums", &merged)?;
-        let rows = stored.len() / self.groups / features;
-        stage.compare("sums", merged, &expected, |i, value| {
-            sum(value, rows, (squares[i] / rows as f64).sqrt(), 1.0)
+            })
         })
     }
 }

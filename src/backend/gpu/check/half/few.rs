@@ -70,19 +70,10 @@ impl<D: Driver> Check<D> for Few {
             Operation::Dgrad => case.dgrad(stage)?,
             Operation::Wgrad => case.wgrad(stage)?,
         }
-        let StridedLayer {
-            small,
-            c_big,
-            c_small,
-            pad_low,
-        } = case.layer;
+        let layer = draw::layer(&case.layer);
         Ok(format!(
-            "{} groups of {}, side {small}, channels {c_big} and {c_small}, pad_low {}, {:?}, norm {}",
-            case.groups,
-            case.samples,
-            pad_low.pixels(),
-            case.activation,
-            case.normed,
+            "{} groups of {}, {layer}, {:?}, norm {}",
+            case.groups, case.samples, case.activation, case.normed
         ))
     }
 }
@@ -370,16 +361,10 @@ impl Case {
             batch: self.batch(),
             input,
             weights: stage.input_at("weights", &weights, self.shift)?,
-            bias: match bias {
-                Some(bias) => Some(stage.input_at("bias", &bias, self.shift)?),
-                None => None,
-            },
+            bias: stage.optional_at("bias", bias.as_deref(), self.shift)?,
             activation,
             output: stage.output_at("maps", expected.len(), self.maps_shift)?,
-            value: match made {
-                Some(made) => Some(stage.input_at("made", &made, self.maps_shift)?),
-                None => None,
-            },
+            value: stage.optional_at("made", made.as_deref(), self.maps_shift)?,
         };
         few::dgrad(stage.launcher, &call);
         let terms = 9 * layer.c_small;
@@ -407,10 +392,7 @@ impl Case {
         let sizes: Vec<f64> = big.iter().map(|&value| f64::from(value).abs()).collect();
         let set = draw::write(Accumulate::First);
         reference::wgrad(layer, &sizes, &apart, &mut doubt, set, scratch);
-        let gradient = match self.accumulate {
-            Accumulate::First => stage.output_at("gradient", before.len(), self.shift)?,
-            Accumulate::Later => stage.input_at("gradient", &before, self.shift)?,
-        };
+        let gradient = stage.gradient_at("gradient", &before, self.accumulate, self.shift)?;
         let call = FewWgrad {
             layer,
             batch: self.batch(),

@@ -348,9 +348,10 @@ impl Case {
     ) -> Result<(), DriverError> {
         let features = parts.features;
         let before = stage.normals(3 * features);
-        let (later, before) = match self.accumulate {
-            Accumulate::First => (false, vec![0.0; 3 * features]),
-            Accumulate::Later => (true, before),
+        // What was there before counts only where it is added to.
+        let before = match self.accumulate {
+            Accumulate::First => vec![0.0; 3 * features],
+            Accumulate::Later => before,
         };
         let mut wanted = [0, 1, 2].map(|_| stage.random.random_range(0..4) > 0);
         wanted[0] |= wanted == [false; 3];
@@ -358,10 +359,11 @@ impl Case {
             true => Some(stage.output_at("totals", expected.len(), self.shift)?),
             false => None,
         };
-        let mut gradient = |name: &str, wanted: bool, values: &[f32]| match (wanted, later) {
-            (false, _) => Ok(None),
-            (true, false) => stage.output_at(name, values.len(), self.shift).map(Some),
-            (true, true) => stage.input_at(name, values, self.shift).map(Some),
+        let mut gradient = |name: &str, wanted: bool, values: &[f32]| match wanted {
+            true => stage
+                .gradient_at(name, values, self.accumulate, self.shift)
+                .map(Some),
+            false => Ok(None),
         };
         let affine = gradient("affine gradient", wanted[1], &before[..2 * features])?;
         let bias = gradient("bias gradient", wanted[2], &before[2 * features..])?;

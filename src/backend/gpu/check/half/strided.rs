@@ -6,7 +6,7 @@ use rand::RngExt;
 use crate::backend::cpu::norm::{activate_in_place, activation_gradient};
 use crate::backend::cpu::scratch::Scratch;
 use crate::backend::cpu::strided as reference;
-use crate::backend::gpu::check::draw::{activation, wide};
+use crate::backend::gpu::check::draw::{self, activation, wide};
 use crate::backend::gpu::check::{
     Check, Size, Stage, half_rounding, half_sum, pick, rounding, sum,
 };
@@ -77,18 +77,10 @@ impl<D: Driver> Check<D> for HalfStrided {
             Ending::Activation | Ending::Moments => case.forward(stage)?,
             Ending::Slope | Ending::NormSlope => case.backward(stage)?,
         }
-        let StridedLayer {
-            small,
-            c_big,
-            c_small,
-            pad_low,
-        } = case.layer;
+        let layer = draw::layer(&case.layer);
         Ok(format!(
-            "batch {} in {} groups, side {small}, channels {c_big} and {c_small}, pad_low {}, {:?}",
-            case.batch,
-            case.groups,
-            pad_low.pixels(),
-            case.activation,
+            "batch {} in {} groups, {layer}, {:?}",
+            case.batch, case.groups, case.activation
         ))
     }
 }
@@ -244,10 +236,7 @@ impl Case {
         let (input, packed, mut expected) = self.sum(stage, wide_bias.as_deref())?;
         activate_in_place(self.activation, &mut expected);
 
-        let bias = match &bias {
-            Some(bias) => Some(stage.input_at("bias", bias, self.shift)?),
-            None => None,
-        };
+        let bias = stage.optional_at("bias", bias.as_deref(), self.shift)?;
         let parts = Parts::of(self);
         let moments = match self.check.ending {
             Ending::Moments => Some(stage.output("moments", parts.moments_len())?),

@@ -32,17 +32,8 @@ impl<D: Driver> Check<D> for Wgrad {
     fn run(&self, stage: &mut Stage<'_, D>, size: Size) -> Result<String, DriverError> {
         let case = Case::draw(self.form, stage, size);
         case.run(self.form, stage)?;
-        let StridedLayer {
-            small,
-            c_big,
-            c_small,
-            pad_low,
-        } = case.layer;
-        Ok(format!(
-            "batch {}, side {small}, channels {c_big} and {c_small}, pad_low {}",
-            case.batch,
-            pad_low.pixels()
-        ))
+        let layer = draw::layer(&case.layer);
+        Ok(format!("batch {}, {layer}", case.batch))
     }
 }
 
@@ -132,10 +123,8 @@ impl Case {
             scratch.reserve(threads, shared),
         );
 
-        let gradient = match self.accumulate {
-            Accumulate::First => stage.output_at("gradient", before.len(), self.gradient_shift)?,
-            Accumulate::Later => stage.input_at("gradient", &before, self.gradient_shift)?,
-        };
+        let gradient =
+            stage.gradient_at("gradient", &before, self.accumulate, self.gradient_shift)?;
         let call = WgradCall {
             layer,
             batch: self.batch,

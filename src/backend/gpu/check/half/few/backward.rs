@@ -2,11 +2,11 @@
 
 use half::bf16;
 
-use super::super::block::{Norm, slope_at};
+use super::super::block::{Norm, compare_sums, slope_at};
 use super::{Case, Maps};
 use crate::backend::cpu::norm::activate_in_place;
 use crate::backend::gpu::check::draw::{narrow, wide};
-use crate::backend::gpu::check::{Stage, half_rounding, half_sum, rounding, sum};
+use crate::backend::gpu::check::{Stage, half_rounding, half_sum, rounding};
 use crate::backend::gpu::driver::{Driver, DriverError, Pointer};
 use crate::backend::gpu::ops::half::few;
 use crate::backend::gpu::ops::half::{Below, End};
@@ -61,7 +61,7 @@ impl Case {
         }
         let g = self.gradient(stage, &maps, &block)?;
         match block.below.sums {
-            Some(sums) => self.compare_sums(stage, &block, sums, &g),
+            Some(sums) => compare_sums(stage, &parts, sums, &g, |i| self.xhat(&block, i)),
             None => Ok(()),
         }
     }
@@ -82,40 +82,6 @@ impl Case {
             half_sum(expected, self.terms(), 1.0, 1.0) + dy[i].abs() * slopes[i].1
         })?;
         Ok(wide(&stage.read_half(output, self.small_len())?))
-    }
-
-    /// The sums of the parts, beside those of what was stored.
-    fn compare_sums<D: Driver>(
-        &self,
-        stage: &mut Stage<'_, D>,
-        block: &Block,
-        sums: Pointer,
-        g: &[f64],
-    ) -> Result<(), DriverError> {
-        let parts = self.parts();
-        let features = parts.features;
-        let values = stage.read(sums, parts.sums_bytes() / 4)?;
-        let mut merged = vec![0.0; self.groups * 2 * features];
-        for (i, &value) in values.iter().enumerate() {
-            let group = i / (parts.parts * 2 * features);
-            merged[group * 2 * features + i % (2 * features)] += f64::from(value);
-        }
-        let (mut expected, mut squares) = (vec![0.0; merged.len()], vec![0.0; merged.len()]);
-        for (i, &g) in g.iter().enumerate() {
-            let (group, feature) = self.place(i);
-            let (xhat, size) = self.xhat(block, i);
-            let at = 2 * group * features + feature;
-            for (at, value, size) in [(at, g, g), (at + features, g * xhat, g * size)] {
-                expected[at] += value;
-                squares[at] += size * size;
-            }
-        }
-        let merged = stage.input("merged sums", &narrow(&merged))?;
-        let rows = self.rows();
-        stage.compare("sums", merged, &expected, |i, value| {
-            let rms = (squares[i] / rows as f64).sqrt();
-            sum(value, rows, rms, 1.0)
-        })
     }
 
     pub(super) fn twice<D: Driver>(&self, stage: &mut Stage<'_, D>) -> Result<(), DriverError> {
