@@ -16,13 +16,13 @@ fn config(
     convention: Convention,
     update: UpdateOrder,
     pad_low: PadLow,
-    (layers, base_filters): (usize, usize),
+    (map_size, layers, base_filters): (usize, usize, usize),
 ) -> Config {
     let mut config = Config::of_preset(Preset::Demo, Some(convention));
     config.step.update = update;
     config.step.label_flip.probability = 0.0;
     config.architecture = Architecture {
-        map_size: 32,
+        map_size,
         channels: 1,
         layers,
         base_filters,
@@ -143,31 +143,32 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
-/// The least cosine of a gradient with that of f64, by the number of strided layers. What costs is not
-/// the rounding of gradients but that of activations: a value near the kink of a ReLU comes to lie on
-/// its other side, and with it all that flows back there. It adds up over the layers of both networks;
-/// PyTorch's autocast has 0.996 and 0.986 on such networks (benches/peers/bf16_gradients.py).
-fn least_cosine(layers: usize) -> f64 {
-    match layers {
-        2 => 0.99,
-        _ => 0.985,
-    }
-}
+/// What training in bf16 is asked for: the least cosine of a gradient with that of f64. It is met by the
+/// smallest networks. Others get a bound by their number of strided layers: what costs is not the rounding of
+/// gradients but that of activations. A value near the kink of a ReLU comes to lie on its other side, and with
+/// it all that flows back there. It adds up over the layers of both networks; PyTorch's autocast has 0.996 and
+/// 0.986 on such networks (benches/peers/bf16_gradients.py).
+const ASKED: f64 = 0.995;
+const TWO_LAYERS: f64 = 0.99;
+const THREE_LAYERS: f64 = 0.985;
 
 #[test]
 fn the_first_step_has_the_losses_of_f64_and_gradients_of_its_directions() {
     use Convention::{Paper, Torch};
     use UpdateOrder::{Alternating, Simultaneous};
-    for (convention, update, pad_low, sizes) in [
-        (Paper, Simultaneous, PadLow::One, (2, 8)),
-        (Torch, Alternating, PadLow::Two, (2, 8)),
-        (Paper, Simultaneous, PadLow::Two, (2, 16)),
-        (Paper, Simultaneous, PadLow::One, (3, 8)),
-        (Torch, Alternating, PadLow::Two, (3, 8)),
-        (Paper, Alternating, PadLow::Two, (3, 5)),
-        (Torch, Simultaneous, PadLow::One, (3, 16)),
+    for (convention, update, pad_low, sizes, bound) in [
+        (Paper, Simultaneous, PadLow::One, (16, 2, 6), ASKED),
+        (Torch, Alternating, PadLow::Two, (16, 2, 6), ASKED),
+        (Paper, Alternating, PadLow::Two, (16, 2, 8), TWO_LAYERS),
+        (Paper, Simultaneous, PadLow::One, (32, 2, 8), TWO_LAYERS),
+        (Torch, Alternating, PadLow::Two, (32, 2, 8), TWO_LAYERS),
+        (Paper, Simultaneous, PadLow::Two, (32, 2, 16), TWO_LAYERS),
+        (Paper, Simultaneous, PadLow::One, (32, 3, 8), THREE_LAYERS),
+        (Torch, Alternating, PadLow::Two, (32, 3, 8), THREE_LAYERS),
+        (Paper, Alternating, PadLow::Two, (32, 3, 5), THREE_LAYERS),
+        (Torch, Simultaneous, PadLow::One, (32, 3, 16), THREE_LAYERS),
     ] {
-        let (layers, base) = sizes;
+        let (size, layers, base) = sizes;
         let config = config(convention, update, pad_low, sizes);
         let mut exact = Training::new(Cpu::<f64>::new(), &config, 0.0);
         let mut ours = Training::new(mixed(), &config, 0.0);
@@ -185,15 +186,15 @@ fn the_first_step_has_the_losses_of_f64_and_gradients_of_its_directions() {
             }
             let cosine = cosine(&ours, &exact);
             assert!(
-                cosine > least_cosine(layers),
-                "{convention:?}, {update:?}, {layers} layers, {base} filters: cosine {cosine:.5} of {name}"
+                cosine > bound,
+                "{convention:?}, {update:?}, {size} pixels, {layers} layers, {base} filters: cosine {cosine:.5} of {name}"
             );
             if cosine < least.0 {
                 least = (cosine, name);
             }
         }
         println!(
-            "{convention:?}, {update:?}, {layers} layers, {base} filters: least cosine {:.6}, {}",
+            "{convention:?}, {update:?}, {size} pixels, {layers} layers, {base} filters: least cosine {:.6}, {}",
             least.0, least.1
         );
     }
@@ -211,7 +212,7 @@ fn fifty_steps_stay_as_close_to_f32_as_f32_does_from_slightly_other_weights() {
     /// The share of itself that a value loses when it is rounded to bf16, at most.
     const SLIGHTLY: f32 = 1.0 / 256.0;
     for update in [UpdateOrder::Simultaneous, UpdateOrder::Alternating] {
-        let config = config(Convention::Paper, update, PadLow::One, (3, 8));
+        let config = config(Convention::Paper, update, PadLow::One, (32, 3, 8));
         let curve = |mut step: Box<dyn FnMut() -> [f64; 3]>| -> Vec<[f64; 3]> {
             (0..STEPS).map(|_| step()).collect()
         };

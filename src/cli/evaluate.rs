@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::device::{Work, with_batch_advice};
 use super::generate::open_checkpoint;
@@ -36,14 +36,14 @@ use cosmogan::train::{
 /// set, the noise floor. Writes report.html, statistics.json, arrays.npz and figures into --out. Give
 /// real maps that the generator was not trained on.
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("maps to judge").args(["generated", "checkpoint"]).required(true)))]
 pub struct EvaluateArgs {
     /// Real maps, not trained on: files, directories or quoted patterns. Larger ones than the
     /// generated maps are cut into crops that do not overlap
     #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
     real: Vec<PathBuf>,
     /// Generated maps
-    #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "checkpoint",
-          conflicts_with = "checkpoint")]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     generated: Vec<PathBuf>,
     /// A generator to make them with instead: checkpoint file, or a run directory
     #[arg(long, value_name = "FILE|DIR")]
