@@ -1,9 +1,10 @@
 //! CosmoGAN: deep convolutional GANs that emulate weak-lensing convergence maps.
 //!
-//! The library trains the networks ([`train`]), runs them ([`model`], [`tape`], [`backend`]) and
-//! judges what they make ([`stats`], [`evaluate`], [`report`]). Dependencies point one way only:
-//! `train`/`evaluate` -> `report` -> `tape`/`stats`/`data` -> `backend`; `stats` knows nothing of training and
-//! `model` nothing of devices.
+//! The library trains the networks ([`train`]), runs them ([`model`], [`tape`], [`backend`]), judges what
+//! they make ([`stats`], [`evaluate`], [`report`]) and counts what its kernels do ([`performance`]).
+//! Dependencies point one way only: `train`/`evaluate` -> `report` -> `tape`/`stats`/`data` -> `backend`;
+//! `performance` stands beside `train`, on the backend; `stats` knows nothing of training and `model` nothing
+//! of devices.
 
 pub mod backend;
 pub mod data;

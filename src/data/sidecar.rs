@@ -1,6 +1,6 @@
-//! JSON files beside map files that tell what the maps are: `<file name>.json`, else
-//! `<stem>.json` (unless that is a list), one flat object with the fields of [`Provenance`]. Read when maps are opened,
-//! written with `.npy` files, whose format has no place for it.
+//! JSON files beside map files that tell what the maps are: `<file name>.json`, else `<stem>.json` (unless that
+//! is a list), one flat object with the fields of [`Provenance`]. Read when maps are opened, written with `.npy`
+//! files, whose format has no place for it.
 
 use std::fs::File;
 use std::io::{self, Read};
