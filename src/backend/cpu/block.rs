@@ -56,12 +56,13 @@ fn linear_forward<T: Scalar>(
             u.par_chunks_mut(1 << 14).for_each(finish);
         }
         Linear::Conv(layer) => {
-            let (threads, _) =
-                scratch.reserve(strided::fprop_scratch(&layer, x.len() / layer.big_len()), 0);
-            strided::fprop(&layer, x, weights, bias, u, threads, finish);
+            let (shared, threads) = strided::fprop_scratch::<T>(&layer, x.len() / layer.big_len());
+            let scratch = scratch.reserve(threads, shared);
+            strided::fprop(&layer, x, weights, bias, u, scratch, finish);
         }
         Linear::TransposedConv(layer) => {
-            let (shared, threads) = strided::dgrad_scratch(&layer, x.len() / layer.small_len());
+            let (shared, threads) =
+                strided::dgrad_scratch::<T>(&layer, x.len() / layer.small_len());
             let scratch = scratch.reserve(threads, shared);
             strided::dgrad(&layer, x, weights, bias, u, scratch, finish);
         }
@@ -261,7 +262,7 @@ fn weight_gradient<T: Scalar>(
         Linear::TransposedConv(layer) => (layer, du, x),
     };
     let batch = big.len() / layer.big_len();
-    let (shared, threads) = strided::wgrad_scratch(&layer, batch);
+    let (shared, threads) = strided::wgrad_scratch::<T>(&layer, batch);
     let scratch = scratch.reserve(threads, shared);
     strided::wgrad(&layer, big, small, gradient, write, scratch);
 }
@@ -282,16 +283,15 @@ fn input_gradient_of<T: Scalar>(
             dense::input_gradient((inputs, outputs), du, weights, dx, threads);
         }
         Linear::Conv(layer) => {
-            let (shared, threads) = strided::dgrad_scratch(&layer, du.len() / layer.small_len());
+            let (shared, threads) =
+                strided::dgrad_scratch::<T>(&layer, du.len() / layer.small_len());
             let scratch = scratch.reserve(threads, shared);
             strided::dgrad(&layer, du, weights, None, dx, scratch, nothing);
         }
         Linear::TransposedConv(layer) => {
-            let (threads, _) = scratch.reserve(
-                strided::fprop_scratch(&layer, du.len() / layer.big_len()),
-                0,
-            );
-            strided::fprop(&layer, du, weights, None, dx, threads, nothing);
+            let (shared, threads) = strided::fprop_scratch::<T>(&layer, du.len() / layer.big_len());
+            let scratch = scratch.reserve(threads, shared);
+            strided::fprop(&layer, du, weights, None, dx, scratch, nothing);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::scalar::Scalar;
+use super::scalar::{Scalar, vectorised};
 use crate::model::{Activation, BatchNorm, LEAKY_SLOPE};
 
 /// Values of one chunk.
@@ -86,17 +86,26 @@ pub fn statistics<T: Scalar>(
     let rows = u.len() / features;
     for_each_chunk(rows, features, partial, |rows, columns, mean, square| {
         let count = T::of(rows.len() as f64);
-        for row in rows.clone() {
-            let values = &u[row * features..][columns.clone()];
-            mean.iter_mut().zip(values).for_each(|(sum, &x)| *sum += x);
-        }
-        mean.iter_mut().for_each(|sum| *sum /= count);
-        for row in rows {
-            let values = &u[row * features..][columns.clone()];
-            for ((sum, &mean), &x) in square.iter_mut().zip(&*mean).zip(values) {
-                *sum += (x - mean) * (x - mean);
-            }
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for row in rows.clone() {
+                    let values = &u[row * features..][columns.clone()];
+                    for (sum, &x) in mean.iter_mut().zip(values) {
+                        *sum += x;
+                    }
+                }
+                for sum in mean.iter_mut() {
+                    *sum /= count;
+                }
+                for row in rows {
+                    let values = &u[row * features..][columns.clone()];
+                    for ((sum, &mean), &x) in square.iter_mut().zip(&*mean).zip(values) {
+                        *sum += (x - mean) * (x - mean);
+                    }
+                }
+            },
+        );
     });
     let partial = &*partial;
     let (_, height) = chunk_shape(features);
@@ -147,6 +156,7 @@ pub fn running_statistics<T: Scalar>(running: &[T], saved: &mut [T]) {
     }
 }
 
+#[inline(always)]
 fn activate<T: Scalar>(activation: Activation, x: T) -> T {
     match activation {
         Activation::Identity => x,
@@ -159,6 +169,7 @@ fn activate<T: Scalar>(activation: Activation, x: T) -> T {
 }
 
 /// The activation's derivative from its output.
+#[inline(always)]
 fn slope<T: Scalar>(activation: Activation, y: T) -> T {
     match activation {
         Activation::Identity => T::one(),
@@ -172,16 +183,27 @@ fn slope<T: Scalar>(activation: Activation, y: T) -> T {
 
 /// `y = activation(y)` in place.
 pub fn activate_in_place<T: Scalar>(activation: Activation, y: &mut [T]) {
-    match activation {
-        Activation::Identity => {}
-        Activation::Relu => y
-            .iter_mut()
-            .for_each(|y| *y = activate(Activation::Relu, *y)),
-        Activation::LeakyRelu => y
-            .iter_mut()
-            .for_each(|y| *y = activate(Activation::LeakyRelu, *y)),
-        Activation::Tanh => y.iter_mut().for_each(|y| *y = y.tanh()),
-    }
+    vectorised(
+        #[inline(always)]
+        || match activation {
+            Activation::Identity => {}
+            Activation::Relu => {
+                for y in y {
+                    *y = activate(Activation::Relu, *y);
+                }
+            }
+            Activation::LeakyRelu => {
+                for y in y {
+                    *y = activate(Activation::LeakyRelu, *y);
+                }
+            }
+            Activation::Tanh => {
+                for y in y {
+                    *y = y.tanh();
+                }
+            }
+        },
+    );
 }
 
 /// `y = activation(gamma (u - mean) scale + beta)`. `saved` is [mean, scale], `affine` is
@@ -198,10 +220,8 @@ pub fn apply<T: Scalar>(
     y.par_chunks_mut(rows_len)
         .zip(u.par_chunks(rows_len))
         .for_each(|(y, u)| {
-            for (y, u) in y.chunks_exact_mut(features).zip(u.chunks_exact(features)) {
-                y.copy_from_slice(u);
-                apply_to_row(activation, saved, affine, y);
-            }
+            y.copy_from_slice(u);
+            apply_to_rows(activation, features, saved, affine, y);
         });
 }
 
@@ -214,19 +234,30 @@ pub fn apply_in_place<T: Scalar>(
     y: &mut [T],
 ) {
     y.par_chunks_mut(chunk_shape(features).1 * features)
-        .for_each(|y| {
-            for y in y.chunks_exact_mut(features) {
-                apply_to_row(activation, saved, affine, y);
-            }
-        });
+        .for_each(|y| apply_to_rows(activation, features, saved, affine, y));
 }
 
-fn apply_to_row<T: Scalar>(activation: Activation, saved: &[T], affine: &[T], y: &mut [T]) {
-    let (mean, scale) = saved.split_at(y.len());
-    let (gamma, beta) = affine.split_at(y.len());
-    for i in 0..y.len() {
-        y[i] = (y[i] - mean[i]) * scale[i] * gamma[i] + beta[i];
-    }
+fn apply_to_rows<T: Scalar>(
+    activation: Activation,
+    features: usize,
+    saved: &[T],
+    affine: &[T],
+    y: &mut [T],
+) {
+    let (mean, scale) = saved.split_at(features);
+    let (gamma, beta) = affine.split_at(features);
+    let (gamma, beta) = (&gamma[..features], &beta[..features]);
+    let scale = &scale[..features];
+    vectorised(
+        #[inline(always)]
+        || {
+            for y in y.chunks_exact_mut(features) {
+                for i in 0..features {
+                    y[i] = (y[i] - mean[i]) * scale[i] * gamma[i] + beta[i];
+                }
+            }
+        },
+    );
     activate_in_place(activation, y);
 }
 
@@ -239,12 +270,27 @@ pub fn activation_gradient<T: Scalar>(activation: Activation, y: &[T], dy: &mut 
 
 fn slope_in_place<T: Scalar>(activation: Activation, y: &[T], dy: &mut [T]) {
     let pairs = dy.iter_mut().zip(y);
-    match activation {
-        Activation::Identity => {}
-        Activation::Relu => pairs.for_each(|(d, &y)| *d *= slope(Activation::Relu, y)),
-        Activation::LeakyRelu => pairs.for_each(|(d, &y)| *d *= slope(Activation::LeakyRelu, y)),
-        Activation::Tanh => pairs.for_each(|(d, &y)| *d *= slope(Activation::Tanh, y)),
-    }
+    vectorised(
+        #[inline(always)]
+        || match activation {
+            Activation::Identity => {}
+            Activation::Relu => {
+                for (d, &y) in pairs {
+                    *d *= slope(Activation::Relu, y);
+                }
+            }
+            Activation::LeakyRelu => {
+                for (d, &y) in pairs {
+                    *d *= slope(Activation::LeakyRelu, y);
+                }
+            }
+            Activation::Tanh => {
+                for (d, &y) in pairs {
+                    *d *= slope(Activation::Tanh, y);
+                }
+            }
+        },
+    );
 }
 
 /// What the backward pass of batch norm and activation reads.
@@ -274,14 +320,22 @@ pub fn backward_sums<T: Scalar>(
     let dy = &*dy;
     for_each_chunk(rows, features, partial, |rows, columns, plain, weighted| {
         let (mean, scale) = (&mean[columns.clone()], &scale[columns.clone()]);
-        for row in rows {
-            let d = &dy[row * features..][columns.clone()];
-            let u = &call.u[row * features..][columns.clone()];
-            for i in 0..d.len() {
-                plain[i] += d[i];
-                weighted[i] += d[i] * (u[i] - mean[i]) * scale[i];
-            }
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                let width = plain.len();
+                let (weighted, mean, scale) =
+                    (&mut weighted[..width], &mean[..width], &scale[..width]);
+                for row in rows {
+                    let d = &dy[row * features..][columns.clone()][..width];
+                    let u = &call.u[row * features..][columns.clone()][..width];
+                    for i in 0..width {
+                        plain[i] += d[i];
+                        weighted[i] += d[i] * (u[i] - mean[i]) * scale[i];
+                    }
+                }
+            },
+        );
     });
     let partial = &*partial;
     let (plain, weighted) = sums.split_at_mut(features);
@@ -318,14 +372,19 @@ pub fn backward_apply<T: Scalar>(call: NormBackward<'_, T>, sums: &[T], dy: &mut
                 let (mean, scale) = (&mean[columns.clone()], &scale[columns.clone()]);
                 let (plain, weighted) = (&plain[columns.clone()], &weighted[columns.clone()]);
                 let gamma = &call.gamma[columns.clone()];
-                for (dy, u) in dy.chunks_exact_mut(features).zip(u.chunks_exact(features)) {
-                    let (dy, u) = (&mut dy[columns.clone()], &u[columns.clone()]);
-                    for i in 0..dy.len() {
-                        let normalised = (u[i] - mean[i]) * scale[i];
-                        let centred = dy[i] - (plain[i] + normalised * weighted[i]) / rows;
-                        dy[i] = gamma[i] * scale[i] * centred;
-                    }
-                }
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (dy, u) in dy.chunks_exact_mut(features).zip(u.chunks_exact(features)) {
+                            let (dy, u) = (&mut dy[columns.clone()], &u[columns.clone()]);
+                            for i in 0..columns.len() {
+                                let normalised = (u[i] - mean[i]) * scale[i];
+                                let centred = dy[i] - (plain[i] + normalised * weighted[i]) / rows;
+                                dy[i] = gamma[i] * scale[i] * centred;
+                            }
+                        }
+                    },
+                );
             }
         });
 }
@@ -335,10 +394,17 @@ pub fn backward_apply<T: Scalar>(call: NormBackward<'_, T>, sums: &[T], dy: &mut
 pub fn column_sums<T: Scalar>(features: usize, dy: &[T], sums: &mut [T], partial: &mut [T]) {
     let rows = dy.len() / features;
     for_each_chunk(rows, features, partial, |rows, columns, plain, _| {
-        for row in rows {
-            let values = &dy[row * features..][columns.clone()];
-            plain.iter_mut().zip(values).for_each(|(sum, &d)| *sum += d);
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for row in rows {
+                    let values = &dy[row * features..][columns.clone()];
+                    for (sum, &d) in plain.iter_mut().zip(values) {
+                        *sum += d;
+                    }
+                }
+            },
+        );
     });
     let partial = &*partial;
     sums[..features]

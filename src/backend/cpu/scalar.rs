@@ -7,6 +7,9 @@ use num_traits::{Float, NumAssign};
 
 /// f32, which trains, or f64, the oracle of every other implementation.
 pub trait Scalar: Float + NumAssign + Default + Debug + Send + Sync + 'static {
+    /// Whether the strided layers may be computed with fewer products than their definition has: not
+    /// where results are what others are measured by.
+    const FEWER_PRODUCTS: bool;
     /// Rounds to this type.
     fn of(value: f64) -> Self;
     /// Exact in f64.
@@ -14,6 +17,8 @@ pub trait Scalar: Float + NumAssign + Default + Debug + Send + Sync + 'static {
 }
 
 impl Scalar for f32 {
+    const FEWER_PRODUCTS: bool = true;
+
     fn of(value: f64) -> Self {
         value as f32
     }
@@ -24,6 +29,8 @@ impl Scalar for f32 {
 }
 
 impl Scalar for f64 {
+    const FEWER_PRODUCTS: bool = false;
+
     fn of(value: f64) -> Self {
         value
     }
@@ -31,6 +38,13 @@ impl Scalar for f64 {
     fn wide(self) -> f64 {
         self
     }
+}
+
+/// Runs `work`, which should be inlined whole, compiled for the widest vectors of this processor: the
+/// program itself is compiled for any x86-64. The results are the same: nothing is reordered or fused.
+#[inline(always)]
+pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(work)
 }
 
 /// A matrix `[rows, cols]` inside a slice: element (i, j) is `data[i * row_stride + j * col_stride]`.

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::scalar::Scalar;
+use super::scalar::{Scalar, vectorised};
 use crate::backend::{AdamConfig, EpsilonForm, FlipUnit, StepScalars, Targets};
 use crate::rng::{Philox, Stream, uniform};
 
@@ -78,14 +78,22 @@ pub fn adam<T: Scalar>(
         .zip(first.par_chunks_mut(PIECE))
         .zip(second.par_chunks_mut(PIECE))
         .for_each(|(((parameters, gradient), first), second)| {
-            for i in 0..parameters.len() {
-                let g = gradient[i];
-                let m = beta1 * first[i] + rest1 * g;
-                let v = beta2 * second[i] + rest2 * g * g;
-                first[i] = m;
-                second[i] = v;
-                parameters[i] -= scale * m / (v.sqrt() + epsilon);
-            }
+            let len = parameters.len();
+            let (gradient, first, second) =
+                (&gradient[..len], &mut first[..len], &mut second[..len]);
+            vectorised(
+                #[inline(always)]
+                || {
+                    for i in 0..len {
+                        let g = gradient[i];
+                        let m = beta1 * first[i] + rest1 * g;
+                        let v = beta2 * second[i] + rest2 * g * g;
+                        first[i] = m;
+                        second[i] = v;
+                        parameters[i] -= scale * m / (v.sqrt() + epsilon);
+                    }
+                },
+            );
         });
 }
 
@@ -96,8 +104,13 @@ pub fn average<T: Scalar>(average: &mut [T], values: &[T], decay: f64) {
         .par_chunks_mut(PIECE)
         .zip(values.par_chunks(PIECE))
         .for_each(|(average, values)| {
-            for (average, &value) in average.iter_mut().zip(values) {
-                *average = keep * *average + rest * value;
-            }
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (average, &value) in average.iter_mut().zip(values) {
+                        *average = keep * *average + rest * value;
+                    }
+                },
+            );
         });
 }

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::few::{FEW, dgrad_few, dgrad_few_scratch};
 use super::tile_pixels;
 use super::windows::{gather_small, transpose};
+use super::winograd;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
@@ -39,8 +40,11 @@ fn tile_rows(layer: &StridedLayer, batch: usize) -> usize {
     (tile_pixels(3 * layer.c_small, total) / layer.small).max(1)
 }
 
-/// Shared scratch (the reordered weights) and per-thread scratch of [`dgrad`].
-pub fn dgrad_scratch(layer: &StridedLayer, batch: usize) -> (usize, usize) {
+/// Shared scratch (the reordered weights) and per-thread scratch of [`dgrad`] in `T`.
+pub fn dgrad_scratch<T: Scalar>(layer: &StridedLayer, batch: usize) -> (usize, usize) {
+    if winograd::serves::<T>(layer) {
+        return (winograd::dgrad_scratch(layer, batch), 0);
+    }
     if layer.c_big <= FEW {
         return (0, dgrad_few_scratch(layer));
     }
@@ -67,7 +71,7 @@ fn reorder<T: Scalar>(layer: &StridedLayer, weights: &[T], out: &mut [T]) {
             let neighbour = neighbours(pad, parity).start + nth;
             let s = tap(pad, parity, neighbour as isize - 1).unwrap_or(0);
             let from = &weights[(r * TAPS + s) * tap_len..][..tap_len];
-            transpose(from, big, small, out);
+            transpose((from, small), big, small, out);
         });
 }
 
@@ -84,6 +88,10 @@ pub fn dgrad<T: Scalar>(
     finish: impl Fn(&mut [T]) + Sync,
 ) {
     let (threads, reordered) = scratch;
+    if winograd::serves::<T>(layer) {
+        winograd::dgrad(layer, small, weights, bias, big, reordered, finish);
+        return;
+    }
     if layer.c_big <= FEW {
         dgrad_few(layer, small, weights, bias, big, threads, finish);
         return;

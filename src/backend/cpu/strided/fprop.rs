@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::tile_pixels;
 use super::windows::gather_big;
+use super::winograd;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
@@ -18,10 +19,13 @@ fn group(layer: &StridedLayer) -> usize {
     if TAPS * row <= 256 { TAPS * row } else { row }
 }
 
-/// Per-thread scratch of [`fprop`].
-pub fn fprop_scratch(layer: &StridedLayer, batch: usize) -> usize {
+/// Shared and per-thread scratch of [`fprop`] in `T`.
+pub fn fprop_scratch<T: Scalar>(layer: &StridedLayer, batch: usize) -> (usize, usize) {
+    if winograd::serves::<T>(layer) {
+        return (winograd::fprop_scratch(layer, batch), 0);
+    }
     let total = batch * layer.small * layer.small;
-    tile_pixels(group(layer), total) * group(layer)
+    (0, tile_pixels(group(layer), total) * group(layer))
 }
 
 /// `small[m] = start + sum over taps and big channels of window[m] * weights`, where `start` is the
@@ -33,9 +37,14 @@ pub fn fprop<T: Scalar>(
     weights: &[T],
     bias: Option<&[T]>,
     small: &mut [T],
-    scratch: ThreadScratch<'_, T>,
+    scratch: (ThreadScratch<'_, T>, &mut [T]),
     finish: impl Fn(&mut [T]) + Sync,
 ) {
+    let (threads, shared) = scratch;
+    if winograd::serves::<T>(layer) {
+        winograd::fprop(layer, big, weights, bias, small, shared, finish);
+        return;
+    }
     let (group, channels) = (group(layer), layer.c_small);
     let pixels = tile_pixels(group, small.len() / channels);
     let products = TAPS * TAPS * layer.c_big / group;
@@ -45,7 +54,7 @@ pub fn fprop<T: Scalar>(
         .for_each(|(tile, out)| {
             let first = tile * pixels;
             let count = out.len() / channels;
-            scratch.with(|buffer| {
+            threads.with(|buffer| {
                 let windows = &mut buffer[..count * group];
                 for product in 0..products {
                     let columns = product * group..(product + 1) * group;

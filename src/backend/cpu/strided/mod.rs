@@ -12,6 +12,7 @@ mod fprop;
 mod reference_tests;
 mod wgrad;
 mod windows;
+mod winograd;
 
 pub use dgrad::{dgrad, dgrad_scratch};
 pub use fprop::{fprop, fprop_scratch};

@@ -106,18 +106,19 @@ impl Case {
         let mut scratch = Scratch::new();
 
         let mut out = poison::<T>(small.len());
-        let (threads, _) = poisoned(&mut scratch, fprop_scratch(layer, self.batch), 0);
+        let (shared, threads) = fprop_scratch::<T>(layer, self.batch);
+        let scratches = poisoned(&mut scratch, threads, shared);
         let tiles = Mutex::default();
         let finish = |tile: &mut [T]| note(&tiles, tile);
         let bias = small_bias.as_deref();
-        fprop(layer, &big, &weights, bias, &mut out, threads, finish);
+        fprop(layer, &big, &weights, bias, &mut out, scratches, finish);
         whole(tiles, &out);
         let terms = (25 * layer.c_big) as f64;
         let unit = epsilon * (terms + 10.0);
         let fprop = deviation(&name, &wide(&out), &self.expected_small()) / unit;
 
         let mut out = poison::<T>(big.len());
-        let (shared, threads) = dgrad_scratch(layer, self.batch);
+        let (shared, threads) = dgrad_scratch::<T>(layer, self.batch);
         let scratches = poisoned(&mut scratch, threads, shared);
         let tiles = Mutex::default();
         let finish = |tile: &mut [T]| note(&tiles, tile);
@@ -135,7 +136,7 @@ impl Case {
                 Write::Set => poison(weights.len()),
                 Write::Add => narrow::<T>(&self.gradient),
             };
-            let (shared, threads) = wgrad_scratch(layer, self.batch);
+            let (shared, threads) = wgrad_scratch::<T>(layer, self.batch);
             let scratches = poisoned(&mut scratch, threads, shared);
             wgrad(layer, &big, &small, &mut out, write, scratches);
             deviation(&name, &wide(&out), &self.expected_gradient(write)) / unit

@@ -9,6 +9,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::windows::{gather_big, transpose};
+use super::winograd;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
@@ -30,8 +31,11 @@ fn groups(layer: &StridedLayer, pixels: usize) -> usize {
     PIECES.div_ceil(blocks).min(pixels.div_ceil(PIXELS)).max(1)
 }
 
-/// Shared scratch (the groups' partial sums) and per-thread scratch of [`wgrad`].
-pub fn wgrad_scratch(layer: &StridedLayer, batch: usize) -> (usize, usize) {
+/// Shared scratch (the groups' partial sums) and per-thread scratch of [`wgrad`] in `T`.
+pub fn wgrad_scratch<T: Scalar>(layer: &StridedLayer, batch: usize) -> (usize, usize) {
+    if winograd::serves::<T>(layer) {
+        return winograd::wgrad_scratch(layer, batch);
+    }
     let pixels = batch * layer.small * layer.small;
     let shared = match groups(layer, pixels) {
         1 => 0,
@@ -50,6 +54,10 @@ pub fn wgrad<T: Scalar>(
     write: Write,
     scratch: (ThreadScratch<'_, T>, &mut [T]),
 ) {
+    if winograd::serves::<T>(layer) {
+        winograd::wgrad(layer, big, small, gradient, write, scratch);
+        return;
+    }
     let (threads, partial) = scratch;
     let pixels = small.len() / layer.c_small;
     let groups = groups(layer, pixels);
@@ -111,7 +119,7 @@ fn sum_blocks<T: Scalar>(
                     gather_big(layer, big, start..end, columns.clone(), windows);
                     // The product would transpose them too, into memory that it allocates.
                     let factor = &mut buffer[..count * width];
-                    transpose(windows, count, width, factor);
+                    transpose((windows, width), count, width, factor);
                     multiply(
                         out,
                         channels,

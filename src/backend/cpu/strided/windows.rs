@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::backend::cpu::scalar::Scalar;
+use crate::backend::cpu::scalar::{Scalar, vectorised};
 use crate::model::StridedLayer;
 
 const TAPS: usize = StridedLayer::TAPS;
@@ -109,28 +109,53 @@ pub fn gather_small<T: Scalar>(
     }
 }
 
-/// `from [rows, cols]` as `out [cols, rows]`, in blocks that registers hold.
-pub fn transpose<T: Scalar>(from: &[T], rows: usize, cols: usize, out: &mut [T]) {
-    const BLOCK: usize = 8;
-    for row in (0..rows).step_by(BLOCK) {
-        for col in (0..cols).step_by(BLOCK) {
-            let (height, width) = (BLOCK.min(rows - row), BLOCK.min(cols - col));
-            if (height, width) != (BLOCK, BLOCK) {
-                for c in col..col + width {
-                    for r in row..row + height {
-                        out[c * rows + r] = from[r * cols + c];
+/// `from [rows, cols]`, whose rows are `stride` apart, as `out [cols, rows]`, in blocks that registers hold.
+pub fn transpose<T: Scalar>(
+    (from, stride): (&[T], usize),
+    rows: usize,
+    cols: usize,
+    out: &mut [T],
+) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in (0..rows).step_by(BLOCK) {
+                for col in (0..cols).step_by(BLOCK) {
+                    let (height, width) = (BLOCK.min(rows - row), BLOCK.min(cols - col));
+                    if (height, width) == (BLOCK, BLOCK) {
+                        transpose_block(
+                            &from[row * stride + col..],
+                            stride,
+                            &mut out[col * rows + row..],
+                            rows,
+                        );
+                        continue;
+                    }
+                    for c in col..col + width {
+                        for r in row..row + height {
+                            out[c * rows + r] = from[r * stride + c];
+                        }
                     }
                 }
-                continue;
             }
-            let mut block = [[T::zero(); BLOCK]; BLOCK];
-            for (r, values) in block.iter_mut().enumerate() {
-                values.copy_from_slice(&from[(row + r) * cols + col..][..BLOCK]);
-            }
-            for c in 0..BLOCK {
-                let column: [T; BLOCK] = std::array::from_fn(|r| block[r][c]);
-                out[(col + c) * rows + row..][..BLOCK].copy_from_slice(&column);
-            }
+        },
+    );
+}
+
+/// Sides of the blocks of [`transpose`].
+const BLOCK: usize = 8;
+
+#[inline(always)]
+fn transpose_block<T: Scalar>(from: &[T], stride: usize, out: &mut [T], out_stride: usize) {
+    let mut block = [[T::zero(); BLOCK]; BLOCK];
+    for (r, values) in block.iter_mut().enumerate() {
+        values.copy_from_slice(&from[r * stride..][..BLOCK]);
+    }
+    for c in 0..BLOCK {
+        let mut column = [T::zero(); BLOCK];
+        for r in 0..BLOCK {
+            column[r] = block[r][c];
         }
+        out[c * out_stride..][..BLOCK].copy_from_slice(&column);
     }
 }

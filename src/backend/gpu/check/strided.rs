@@ -139,9 +139,10 @@ impl Case {
         let terms = 25 * layer.c_big;
         let run = |input: &[f64], weights: &[f64], bias: Option<&[f64]>, out: &mut [f64]| {
             let mut scratch = Scratch::new();
-            let (threads, _) = scratch.reserve(reference::fprop_scratch(layer, self.batch), 0);
+            let (shared, threads) = reference::fprop_scratch::<f64>(layer, self.batch);
+            let scratch = scratch.reserve(threads, shared);
             let finish = |tile: &mut [f64]| activate_in_place(self.activation, tile);
-            reference::fprop(layer, input, weights, bias, out, threads, finish);
+            reference::fprop(layer, input, weights, bias, out, scratch, finish);
         };
         let tensors = (big, weights, bias);
         self.compare(stage, tensors, output, terms, run, |l, call| {
@@ -156,7 +157,7 @@ impl Case {
         let terms = 9 * layer.c_small;
         let run = |input: &[f64], weights: &[f64], bias: Option<&[f64]>, out: &mut [f64]| {
             let mut scratch = Scratch::new();
-            let (shared, threads) = reference::dgrad_scratch(layer, self.batch);
+            let (shared, threads) = reference::dgrad_scratch::<f64>(layer, self.batch);
             let scratch = scratch.reserve(threads, shared);
             let finish = |tile: &mut [f64]| activate_in_place(self.activation, tile);
             reference::dgrad(layer, input, weights, bias, out, scratch, finish);
@@ -225,7 +226,7 @@ impl Case {
         };
         let mut expected = wide(&before);
         let mut scratch = Scratch::new();
-        let (shared, threads) = reference::wgrad_scratch(layer, self.batch);
+        let (shared, threads) = reference::wgrad_scratch::<f64>(layer, self.batch);
         let scratch = scratch.reserve(threads, shared);
         reference::wgrad(
             layer,

@@ -202,8 +202,8 @@ impl Case {
     fn reference_fprop(&self, maps: &Maps, bias: Option<&[f64]>) -> Vec<f64> {
         let mut output = vec![0.0; self.small_len()];
         let mut scratch = Scratch::new();
-        let needed = reference::fprop_scratch(&self.layer, self.batch());
-        let (threads, _) = scratch.reserve(needed, 0);
+        let (shared, threads) = reference::fprop_scratch::<f64>(&self.layer, self.batch());
+        let scratch = scratch.reserve(threads, shared);
         let (big, weights) = (&maps.values, &maps.weight_values);
         let finish = |_: &mut [f64]| {};
         reference::fprop(
@@ -212,7 +212,7 @@ impl Case {
             weights,
             bias,
             &mut output,
-            threads,
+            scratch,
             finish,
         );
         output
@@ -312,7 +312,7 @@ impl Case {
         let activation = draw::activation(&mut stage.random);
         let mut expected = vec![0.0; self.batch() * layer.big_len()];
         let mut scratch = Scratch::new();
-        let (shared, threads) = reference::dgrad_scratch(layer, self.batch());
+        let (shared, threads) = reference::dgrad_scratch::<f64>(layer, self.batch());
         let scratch = scratch.reserve(threads, shared);
         reference::dgrad(
             layer,
@@ -381,7 +381,7 @@ impl Case {
         let before = stage.normals(layer.weight_len());
         let mut expected = wide(&before);
         let mut scratch = Scratch::new();
-        let (shared, threads) = reference::wgrad_scratch(layer, self.batch());
+        let (shared, threads) = reference::wgrad_scratch::<f64>(layer, self.batch());
         let scratch = scratch.reserve(threads, shared);
         let write = draw::write(self.accumulate);
         reference::wgrad(layer, &wide(&big), &values, &mut expected, write, scratch);

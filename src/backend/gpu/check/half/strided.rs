@@ -190,11 +190,12 @@ impl Case {
         let mut scratch = Scratch::new();
         match self.check.operation {
             Operation::Fprop => {
-                let (threads, _) = scratch.reserve(reference::fprop_scratch(layer, self.batch), 0);
-                reference::fprop(layer, input, weights, bias, out, threads, |_| {});
+                let (shared, threads) = reference::fprop_scratch::<f64>(layer, self.batch);
+                let scratch = scratch.reserve(threads, shared);
+                reference::fprop(layer, input, weights, bias, out, scratch, |_| {});
             }
             Operation::Dgrad => {
-                let (shared, threads) = reference::dgrad_scratch(layer, self.batch);
+                let (shared, threads) = reference::dgrad_scratch::<f64>(layer, self.batch);
                 let scratch = scratch.reserve(threads, shared);
                 reference::dgrad(layer, input, weights, bias, out, scratch, |_| {});
             }

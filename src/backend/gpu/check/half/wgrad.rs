@@ -113,7 +113,7 @@ impl Case {
         let before = stage.normals(layer.weight_len());
         let mut expected = draw::wide(&before);
         let mut scratch = Scratch::new();
-        let (shared, threads) = reference::wgrad_scratch(layer, self.batch);
+        let (shared, threads) = reference::wgrad_scratch::<f64>(layer, self.batch);
         reference::wgrad(
             layer,
             &wide(&big),

@@ -1,0 +1,158 @@
+//! wgrad: products of the transformed small plane and the transformed phases, summed over tiles.
+
+use rayon::prelude::*;
+
+use super::super::windows::transpose;
+use super::Chunks;
+use super::dgrad::{PHASES, small_tiles};
+use super::slots::{COMPONENTS, Form, SLOTS, Slots};
+use super::transform::{Phase, filter_gradient, filters_len, gradient};
+use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply, vectorised};
+use crate::backend::cpu::scratch::ThreadScratch;
+use crate::model::StridedLayer;
+
+/// Big channels of one product.
+const PIECE: usize = 64;
+/// Tiles that one product sums over.
+const DEPTH: usize = 256;
+
+/// Shared scratch (the gradients of all components, transformed tiles of both planes, a pixel of zeros)
+/// and per-thread scratch (one factor, transposed) of [`wgrad`].
+pub fn wgrad_scratch(layer: &StridedLayer, batch: usize) -> (usize, usize) {
+    let tiles = Chunks::new(layer, batch).tiles();
+    let shared = filters_len(layer)
+        + tiles * (COMPONENTS * layer.c_small + SLOTS * layer.c_big)
+        + layer.c_small.max(layer.c_big);
+    (shared, DEPTH * PIECE)
+}
+
+/// As [`super::super::wgrad`].
+pub fn wgrad<T: Scalar>(
+    layer: &StridedLayer,
+    big: &[T],
+    small: &[T],
+    gradient: &mut [T],
+    write: Write,
+    (threads, shared): (ThreadScratch<'_, T>, &mut [T]),
+) {
+    let (c_big, c_small) = (layer.c_big, layer.c_small);
+    let batch = small.len() / layer.small_len();
+    let chunks = Chunks::new(layer, batch);
+    let slots = Slots::new(Form::Scatter, layer.pad_low);
+    let (components, rest) = shared.split_at_mut(filters_len(layer));
+    let (small_out, rest) = rest.split_at_mut(chunks.tiles() * COMPONENTS * c_small);
+    let (big_out, rest) = rest.split_at_mut(chunks.tiles() * SLOTS * c_big);
+    let zeros = &mut rest[..c_small.max(c_big)];
+    zeros.fill(T::zero());
+    let zeros = &*zeros;
+    let phases = PHASES.map(|parity| slots.of_phase(parity));
+    let mut written = Write::Set;
+    for first_sample in (0..batch).step_by(chunks.samples) {
+        let samples = chunks.samples.min(batch - first_sample);
+        let small = &small[first_sample * layer.small_len()..];
+        let big = &big[first_sample * layer.big_len()..];
+        for first_row in (0..chunks.across).step_by(chunks.rows) {
+            let rows = chunks.rows.min(chunks.across - first_row);
+            let count = samples * rows * chunks.across;
+            let small_tiles_out = &mut small_out[..count * COMPONENTS * c_small];
+            small_tiles(
+                layer,
+                small,
+                first_row,
+                rows,
+                &zeros[..c_small],
+                small_tiles_out,
+            );
+            let big_tiles = &mut big_out[..count * SLOTS * c_big];
+            big_tiles
+                .par_chunks_mut(chunks.across * SLOTS * c_big)
+                .enumerate()
+                .for_each(|(row, out)| {
+                    let big = &big[row / rows * layer.big_len()..][..layer.big_len()];
+                    let row = first_row + row % rows;
+                    vectorised(
+                        #[inline(always)]
+                        || transform_row(layer, &phases, big, row, &zeros[..c_big], out),
+                    );
+                });
+            let (small_tiles, big_tiles) = (&*small_tiles_out, &*big_tiles);
+            components
+                .par_chunks_mut(c_big * c_small)
+                .enumerate()
+                .for_each(|(place, out)| {
+                    let [i, j] = slots.all[place].component;
+                    let small_tiles = &small_tiles[(4 * i + j) * c_small..];
+                    out.par_chunks_mut(PIECE * c_small)
+                        .enumerate()
+                        .for_each(|(piece, out)| {
+                            let big_tiles = &big_tiles[place * c_big + piece * PIECE..];
+                            threads.with(|buffer| {
+                                sum(
+                                    (small_tiles, big_tiles),
+                                    count,
+                                    (c_big, c_small),
+                                    out,
+                                    written,
+                                    buffer,
+                                );
+                            });
+                        });
+                });
+            written = Write::Add;
+        }
+    }
+    filter_gradient(layer, &slots, components, gradient, write == Write::Add);
+}
+
+/// `out [channels, c_small]` set to, or increased by, the sum over tiles of big channels times small ones.
+fn sum<T: Scalar>(
+    (small, big): (&[T], &[T]),
+    tiles: usize,
+    (c_big, c_small): (usize, usize),
+    out: &mut [T],
+    mut write: Write,
+    buffer: &mut [T],
+) {
+    let channels = out.len() / c_small;
+    for start in (0..tiles).step_by(DEPTH) {
+        let depth = DEPTH.min(tiles - start);
+        // The product would transpose them too, into memory that it allocates.
+        let factor = &mut buffer[..depth * channels];
+        let rows = (&big[start * SLOTS * c_big..], SLOTS * c_big);
+        transpose(rows, depth, channels, factor);
+        let width = COMPONENTS * c_small;
+        multiply(
+            out,
+            c_small,
+            Matrix::rows(factor, channels, depth, depth),
+            Matrix::rows(&small[start * width..], depth, c_small, width),
+            write,
+        );
+        write = Write::Add;
+    }
+}
+
+/// A row of tiles of all phases of one sample's gradient, to `out [tiles, 49, c_big]`.
+#[inline(always)]
+fn transform_row<T: Scalar>(
+    layer: &StridedLayer,
+    phases: &[[Option<usize>; COMPONENTS]; 4],
+    big: &[T],
+    row: usize,
+    zeros: &[T],
+    out: &mut [T],
+) {
+    let (side, channels) = (layer.small, layer.c_big);
+    for (column, out) in out.chunks_exact_mut(SLOTS * channels).enumerate() {
+        for (places, first) in phases.iter().zip(PHASES) {
+            let phase = Phase {
+                plane: big,
+                side,
+                channels,
+                step: 2,
+                first,
+            };
+            gradient(&phase.tile(row, column, zeros), places, channels, out);
+        }
+    }
+}
