@@ -19,10 +19,12 @@ pub trait Scalar: Float + NumAssign + Default + Debug + Send + Sync + 'static {
 impl Scalar for f32 {
     const FEWER_PRODUCTS: bool = true;
 
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value as f32
     }
 
+    #[inline(always)]
     fn wide(self) -> f64 {
         f64::from(self)
     }
@@ -31,10 +33,12 @@ impl Scalar for f32 {
 impl Scalar for f64 {
     const FEWER_PRODUCTS: bool = false;
 
+    #[inline(always)]
     fn of(value: f64) -> Self {
         value
     }
 
+    #[inline(always)]
     fn wide(self) -> f64 {
         self
     }

@@ -263,3 +263,80 @@ fn the_kernels_follow_the_definition_across_tiles_blocks_and_groups() {
         Case::new(&mut random, layer, batch)
     }));
 }
+
+/// The form with fewer products in f64, against the definition's form and to its precision: a wrong
+/// coefficient would hide behind the rounding of f32.
+#[test]
+fn fewer_products_come_to_the_same_sums() {
+    use super::winograd;
+    let mut random = random(3);
+    // (small, c_big, c_small, batch): whole samples and parts of one in a chunk, odd sides, lanes left over.
+    let shapes = [
+        (8, 16, 16, 3),
+        (7, 19, 33, 2),
+        (1, 16, 40, 5),
+        (2, 130, 20, 9),
+        (34, 17, 16, 2),
+        (65, 16, 18, 1),
+    ];
+    let mut worst = [0.0f64; 4];
+    for ((small, c_big, c_small, batch), pad_low) in shapes
+        .iter()
+        .flat_map(|&shape| [PadLow::One, PadLow::Two].map(|pad| (shape, pad)))
+    {
+        let layer = StridedLayer {
+            small,
+            c_big,
+            c_small,
+            pad_low,
+        };
+        let case = Case::new(&mut random, layer, batch);
+        let name = format!("{layer:?}, batch {batch}");
+        let mut scratch = Scratch::<f64>::new();
+        let nothing = |_: &mut [f64]| {};
+
+        let mut out = poison(case.small.len());
+        let (_, shared) = poisoned(&mut scratch, 0, winograd::fprop_scratch(&layer, batch));
+        let bias = case.small_bias.as_deref();
+        winograd::fprop(
+            &layer,
+            &case.big,
+            &case.weights,
+            bias,
+            &mut out,
+            shared,
+            nothing,
+        );
+        let fprop = deviation(&name, &out, &case.expected_small());
+
+        let mut out = poison(case.big.len());
+        let (_, shared) = poisoned(&mut scratch, 0, winograd::dgrad_scratch(&layer, batch));
+        let bias = case.big_bias.as_deref();
+        winograd::dgrad(
+            &layer,
+            &case.small,
+            &case.weights,
+            bias,
+            &mut out,
+            shared,
+            nothing,
+        );
+        let dgrad = deviation(&name, &out, &case.expected_big());
+
+        let [set, add] = [Write::Set, Write::Add].map(|write| {
+            let mut out = match write {
+                Write::Set => poison(case.weights.len()),
+                Write::Add => case.gradient.clone(),
+            };
+            let (shared, threads) = winograd::wgrad_scratch(&layer, batch);
+            let scratches = poisoned(&mut scratch, threads, shared);
+            winograd::wgrad(&layer, &case.big, &case.small, &mut out, write, scratches);
+            deviation(&name, &out, &case.expected_gradient(write))
+        });
+        for (worst, new) in worst.iter_mut().zip([fprop, dgrad, set, add]) {
+            assert!(new < 1e-11, "{name}: {new:e}");
+            *worst = worst.max(new);
+        }
+    }
+    println!("largest deviations of fprop, dgrad, wgrad set and added: {worst:.1e?}");
+}

@@ -36,8 +36,9 @@ use crate::model::StridedLayer;
 /// more than the products that they save.
 const LEAST_CHANNELS: usize = 16;
 
-/// Values that the transformed planes of one chunk may have, where that leaves enough tiles.
-const CHUNK_VALUES: usize = 6 << 20;
+/// Values that the transformed planes of one chunk may have, where that leaves enough tiles: 6 MiB of f32,
+/// which outer caches hold.
+const CHUNK_VALUES: usize = 3 << 19;
 /// Tiles of a chunk at least: each chunk reads all transformed weights once more.
 const LEAST_TILES: usize = 256;
 

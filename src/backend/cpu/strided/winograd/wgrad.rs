@@ -11,8 +11,8 @@ use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply, vectorised};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
 
-/// Big channels of one product.
-const PIECE: usize = 64;
+/// Rows of one product: channels of the big phases that have the component.
+const PIECE: usize = 256;
 /// Tiles that one product sums over.
 const DEPTH: usize = 256;
 
@@ -76,32 +76,49 @@ pub fn wgrad<T: Scalar>(
                     );
                 });
             let (small_tiles, big_tiles) = (&*small_tiles_out, &*big_tiles);
-            components
-                .par_chunks_mut(c_big * c_small)
-                .enumerate()
-                .for_each(|(place, out)| {
-                    let [i, j] = slots.all[place].component;
-                    let small_tiles = &small_tiles[(4 * i + j) * c_small..];
-                    out.par_chunks_mut(PIECE * c_small)
-                        .enumerate()
-                        .for_each(|(piece, out)| {
-                            let big_tiles = &big_tiles[place * c_big + piece * PIECE..];
-                            threads.with(|buffer| {
-                                sum(
-                                    (small_tiles, big_tiles),
-                                    count,
-                                    (c_big, c_small),
-                                    out,
-                                    written,
-                                    buffer,
-                                );
-                            });
-                        });
+            pieces(&slots, components, (c_big, c_small)).for_each(|piece| {
+                let small_tiles = &small_tiles[piece.component * c_small..];
+                let big_tiles = &big_tiles[piece.first..];
+                threads.with(|buffer| {
+                    let tiles = (small_tiles, big_tiles);
+                    sum(tiles, count, (c_big, c_small), piece.out, written, buffer);
                 });
+            });
             written = Write::Add;
         }
     }
     filter_gradient(layer, &slots, components, gradient, write == Write::Add);
+}
+
+/// What one product makes: rows of the gradients of one component.
+struct Piece<'a, T> {
+    component: usize,
+    /// Its first row, counted over all slots.
+    first: usize,
+    out: &'a mut [T],
+}
+
+/// The gradients of all components `[49, c_big, c_small]` in pieces.
+fn pieces<'a, T: Scalar>(
+    slots: &Slots,
+    mut components: &'a mut [T],
+    (c_big, c_small): (usize, usize),
+) -> impl ParallelIterator<Item = Piece<'a, T>> {
+    let mut pieces = Vec::new();
+    for component in 0..COMPONENTS {
+        let slots = slots.begin[component]..slots.begin[component + 1];
+        let (of_component, rest) = components.split_at_mut(slots.len() * c_big * c_small);
+        components = rest;
+        for (index, out) in of_component.chunks_mut(PIECE * c_small).enumerate() {
+            let first = slots.start * c_big + index * PIECE;
+            pieces.push(Piece {
+                component,
+                first,
+                out,
+            });
+        }
+    }
+    pieces.into_par_iter()
 }
 
 /// `out [channels, c_small]` set to, or increased by, the sum over tiles of big channels times small ones.
