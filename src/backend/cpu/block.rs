@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::meter::{Part, count_moved};
 use super::norm::{self, NormBackward};
 use super::scalar::{Scalar, Write};
 use super::scratch::{Scratch, ThreadScratch};
@@ -23,15 +24,18 @@ pub fn forward<T: Scalar>(
         Some(_) => Activation::Identity,
     };
     linear_forward(block, parameters, x, u, activation, scratch);
+    scratch.lap(Part::Forward);
     match (block.norm, call.statistics) {
         (Some(_), Some(statistics)) => norm_forward(arena, scratch, block, call, statistics),
         (Some(_), None) => panic!("block {} has a batch norm and no statistics", block.name),
         (None, _) if call.linear != call.output => {
             let [u, y] = disjoint(arena, [call.linear, call.output]);
             y.copy_from_slice(u);
+            count_moved(2 * y.len());
         }
         (None, _) => {}
     }
+    scratch.lap(Part::Norm);
 }
 
 fn linear_forward<T: Scalar>(
@@ -153,18 +157,22 @@ pub fn backward<T: Scalar>(
             norm::activation_gradient(block.activation, y, dy);
         }
     }
+    scratch.lap(Part::Norm);
     if let Some((gradient, accumulate)) = call.parameter_gradient {
         let write = write(accumulate);
         bias_gradient(arena, scratch, (block, call), gradient, write);
+        scratch.lap(Part::Norm);
         let weight = gradient.part(block.weight, block.linear.weight_len());
         let [x, du, gradient] = disjoint(arena, [call.input, call.gradient, weight]);
         weight_gradient(block, x, du, gradient, write, scratch);
+        scratch.lap(Part::WeightGradient);
     }
     if let Some(input_gradient) = call.input_gradient {
         let views = [call.parameters, call.gradient, input_gradient];
         let [parameters, du, dx] = disjoint(arena, views);
         let weights = &parameters[block.weight..][..block.linear.weight_len()];
         input_gradient_of(block, weights, du, dx, scratch);
+        scratch.lap(Part::InputGradient);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use super::meter::count_moved;
 use super::scalar::{Matrix, Scalar, Write, multiply};
 use super::scratch::ThreadScratch;
 
@@ -39,6 +40,7 @@ pub fn forward<T: Scalar>(
         });
     }
     if let Some(bias) = bias {
+        count_moved(2 * y.len());
         y.par_chunks_mut(outputs).for_each(|row| {
             row.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
         });
@@ -64,6 +66,7 @@ fn sum_pieces<T: Scalar>(
             let b = Matrix::rows(&weights[start * outputs..], width, outputs, outputs);
             multiply(out, outputs, a, b, Write::Set);
         });
+    count_moved(2 * partial.len());
     y.fill(T::zero());
     for piece in partial.chunks_exact(batch * outputs) {
         y.iter_mut().zip(piece).for_each(|(y, &x)| *y += x);
@@ -119,6 +122,7 @@ fn columns<T: Scalar>(
 ) {
     // Each piece is a set of column ranges, one in each row: the rows are cut at the same places,
     // and the pieces of all rows that belong together are visited by one task.
+    count_moved(2 * out.len());
     let mut rows: Vec<_> = out
         .chunks_exact_mut(width)
         .map(|row| row.chunks_mut(PIECE))

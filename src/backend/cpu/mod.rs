@@ -6,6 +6,7 @@
 
 mod block;
 pub(super) mod dense;
+pub mod meter;
 pub(super) mod norm;
 pub mod scalar;
 pub(super) mod scratch;
@@ -17,6 +18,7 @@ pub(super) mod strided;
 use std::mem::size_of;
 use std::ops::Range;
 
+use meter::{Meter, Part};
 use scalar::Scalar;
 use scratch::Scratch;
 
@@ -53,6 +55,16 @@ impl<T: Scalar> Cpu<T> {
             scalars: StepScalars::default(),
             posted: Vec::new(),
         }
+    }
+
+    /// Times and counts from now on what it does.
+    pub fn start_meter(&mut self) {
+        self.scratch.meter = Some(Meter::default());
+    }
+
+    /// What was timed and counted, if it was.
+    pub fn meter(&self) -> Option<&Meter> {
+        self.scratch.meter.as_ref()
     }
 
     /// The values of a view.
@@ -152,6 +164,12 @@ impl<T: Scalar> Backend for Cpu<T> {
         unreachable!("the CPU holds no maps")
     }
 
+    fn mark(&mut self, operation: usize) {
+        if let Some(meter) = &mut self.scratch.meter {
+            meter.mark(operation);
+        }
+    }
+
     fn normals(&mut self, to: View, stream: Stream) {
         let StepScalars { seed, step, .. } = self.scalars;
         if self.normals.len() < to.len {
@@ -162,6 +180,7 @@ impl<T: Scalar> Backend for Cpu<T> {
         for (to, &value) in self.arena[to.range()].iter_mut().zip(&*normals) {
             *to = T::of(f64::from(value));
         }
+        self.scratch.lap(Part::Rest);
     }
 
     fn forward(&mut self, block: &Block, call: &Forward) {
@@ -175,12 +194,14 @@ impl<T: Scalar> Backend for Cpu<T> {
     fn targets(&mut self, call: &Targets) {
         let [real, fake] = disjoint(&mut self.arena, [call.real, call.fake]);
         step::targets(call, &self.scalars, real, fake);
+        self.scratch.lap(Part::Rest);
     }
 
     fn loss(&mut self, call: &Loss) {
         let views = [call.logits, call.targets, call.gradient, call.loss];
         let [logits, targets, gradient, loss] = disjoint(&mut self.arena, views);
         loss[0] = step::loss(logits, targets, gradient);
+        self.scratch.lap(Part::Rest);
     }
 
     fn adam(&mut self, call: &Adam) {
@@ -206,5 +227,6 @@ impl<T: Scalar> Backend for Cpu<T> {
             let [average, values] = disjoint(&mut self.arena, [average, call.parameters]);
             step::average(average, values, decay);
         }
+        self.scratch.lap(Part::Adam);
     }
 }

@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use super::meter::count_moved;
 use super::scalar::{Scalar, vectorised};
 use crate::model::{Activation, BatchNorm, LEAKY_SLOPE};
 
@@ -84,6 +85,8 @@ pub fn statistics<T: Scalar>(
 ) {
     let features = norm.features;
     let rows = u.len() / features;
+    // Read for the mean, and again for the variance.
+    count_moved(2 * u.len());
     for_each_chunk(rows, features, partial, |rows, columns, mean, square| {
         let count = T::of(rows.len() as f64);
         vectorised(
@@ -183,6 +186,9 @@ fn slope<T: Scalar>(activation: Activation, y: T) -> T {
 
 /// `y = activation(y)` in place.
 pub fn activate_in_place<T: Scalar>(activation: Activation, y: &mut [T]) {
+    if activation != Activation::Identity {
+        count_moved(2 * y.len());
+    }
     vectorised(
         #[inline(always)]
         || match activation {
@@ -221,6 +227,7 @@ pub fn apply<T: Scalar>(
         .zip(u.par_chunks(rows_len))
         .for_each(|(y, u)| {
             y.copy_from_slice(u);
+            count_moved(2 * y.len());
             apply_to_rows(activation, features, saved, affine, y);
         });
 }
@@ -244,6 +251,7 @@ fn apply_to_rows<T: Scalar>(
     affine: &[T],
     y: &mut [T],
 ) {
+    count_moved(2 * y.len());
     let (mean, scale) = saved.split_at(features);
     let (gamma, beta) = affine.split_at(features);
     let (gamma, beta) = (&gamma[..features], &beta[..features]);
@@ -269,6 +277,9 @@ pub fn activation_gradient<T: Scalar>(activation: Activation, y: &[T], dy: &mut 
 }
 
 fn slope_in_place<T: Scalar>(activation: Activation, y: &[T], dy: &mut [T]) {
+    if activation != Activation::Identity {
+        count_moved(3 * dy.len());
+    }
     let pairs = dy.iter_mut().zip(y);
     vectorised(
         #[inline(always)]
@@ -318,6 +329,7 @@ pub fn backward_sums<T: Scalar>(
     activation_gradient(call.activation, call.y, dy);
     let (mean, scale) = call.saved.split_at(features);
     let dy = &*dy;
+    count_moved(2 * dy.len());
     for_each_chunk(rows, features, partial, |rows, columns, plain, weighted| {
         let (mean, scale) = (&mean[columns.clone()], &scale[columns.clone()]);
         vectorised(
@@ -364,6 +376,7 @@ pub fn backward_apply<T: Scalar>(call: NormBackward<'_, T>, sums: &[T], dy: &mut
     let (plain, weighted) = sums.split_at(features);
     let (width, height) = chunk_shape(features);
     let rows_len = height * features;
+    count_moved(3 * dy.len());
     dy.par_chunks_mut(rows_len)
         .zip(call.u.par_chunks(rows_len))
         .for_each(|(dy, u)| {
@@ -393,6 +406,7 @@ pub fn backward_apply<T: Scalar>(call: NormBackward<'_, T>, sums: &[T], dy: &mut
 /// scratch): the gradient of a bias.
 pub fn column_sums<T: Scalar>(features: usize, dy: &[T], sums: &mut [T], partial: &mut [T]) {
     let rows = dy.len() / features;
+    count_moved(dy.len());
     for_each_chunk(rows, features, partial, |rows, columns, plain, _| {
         vectorised(
             #[inline(always)]

@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use gemm::Parallelism;
 use num_traits::{Float, NumAssign};
 
+use super::meter::count_product;
+
 /// f32, which trains, or f64, the oracle of every other implementation.
 pub trait Scalar: Float + NumAssign + Default + Debug + Send + Sync + 'static {
     /// Whether the strided layers may be computed with fewer products than their definition has: not
@@ -129,6 +131,7 @@ pub fn multiply<T: Scalar>(
         (rows - 1) * out_stride + cols <= out.len(),
         "the product reaches beyond its slice"
     );
+    count_product(rows, cols, depth);
     // SAFETY: every element that the call reads or writes lies inside its slice (asserted above
     // for all three), `out` is borrowed mutably so that it overlaps neither factor, and strides
     // are below isize::MAX because the slices are.

@@ -2,12 +2,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::meter::{Meter, Part};
 use super::scalar::Scalar;
 
 /// One buffer for each thread of the pool, and one that all threads share within an operation.
 pub struct Scratch<T> {
     per_thread: Vec<Mutex<Vec<T>>>,
     pub shared: Vec<T>,
+    pub meter: Option<Meter>,
 }
 
 /// The per-thread buffers alone, so that the shared one can be borrowed beside them.
@@ -24,6 +26,14 @@ impl<T: Scalar> Scratch<T> {
         Self {
             per_thread: (0..threads).map(|_| Mutex::default()).collect(),
             shared: Vec::new(),
+            meter: None,
+        }
+    }
+
+    /// What was done since the last call is `part` of the operation, where a meter runs.
+    pub fn lap(&mut self, part: Part) {
+        if let Some(meter) = &mut self.meter {
+            meter.lap(part);
         }
     }
 

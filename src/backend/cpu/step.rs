@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::meter::count_moved;
 use super::scalar::{Scalar, vectorised};
 use crate::backend::{AdamConfig, EpsilonForm, FlipUnit, StepScalars, Targets};
 use crate::rng::{Philox, Stream, uniform};
@@ -72,6 +73,8 @@ pub fn adam<T: Scalar>(
     });
     let (beta1, beta2) = (T::of(config.beta1), T::of(config.beta2));
     let (rest1, rest2) = (T::of(1.0 - config.beta1), T::of(1.0 - config.beta2));
+    // Four values are read, three written.
+    count_moved(7 * parameters.len());
     parameters
         .par_chunks_mut(PIECE)
         .zip(gradient.par_chunks(PIECE))
@@ -100,6 +103,7 @@ pub fn adam<T: Scalar>(
 /// `average = decay average + (1 - decay) values`.
 pub fn average<T: Scalar>(average: &mut [T], values: &[T], decay: f64) {
     let (keep, rest) = (T::of(decay), T::of(1.0 - decay));
+    count_moved(3 * average.len());
     average
         .par_chunks_mut(PIECE)
         .zip(values.par_chunks(PIECE))

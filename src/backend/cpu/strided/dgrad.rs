@@ -13,6 +13,7 @@ use super::few::{FEW, dgrad_few, dgrad_few_scratch};
 use super::tile_pixels;
 use super::windows::{gather_small, transpose};
 use super::winograd;
+use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
@@ -168,6 +169,7 @@ fn tile_products<T: Scalar>(
 fn interleave<T: Scalar>(layer: &StridedLayer, parities: &[T], bias: Option<&[T]>, out: &mut [T]) {
     let (side, channels) = (layer.small, layer.c_big);
     let parity_len = out.len() / 4;
+    count_moved(2 * out.len());
     let row_len = 2 * side * channels;
     for (big_row, out) in out.chunks_exact_mut(row_len).enumerate() {
         let (row, a) = (big_row / 2, big_row % 2);

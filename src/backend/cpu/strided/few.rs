@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use super::dgrad::tap;
+use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
@@ -72,6 +73,7 @@ fn add_up<T: Scalar>(
     out: &mut [T],
 ) {
     let (pad, side, channels) = (layer.pad_low.pixels(), layer.small, layer.c_big);
+    count_moved(through.len() + out.len());
     match bias {
         Some(bias) => out
             .chunks_exact_mut(channels)

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use super::tile_pixels;
 use super::windows::gather_big;
 use super::winograd;
+use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
@@ -67,6 +68,7 @@ pub fn fprop<T: Scalar>(
                 }
             });
             if let Some(bias) = bias {
+                count_moved(2 * out.len());
                 for pixel in out.chunks_exact_mut(channels) {
                     pixel.iter_mut().zip(bias).for_each(|(y, &b)| *y += b);
                 }

@@ -338,5 +338,8 @@ fn fewer_products_come_to_the_same_sums() {
             *worst = worst.max(new);
         }
     }
-    println!("largest deviations of fprop, dgrad, wgrad set and added: {worst:.1e?}");
+    println!(
+        "largest deviations of fprop, dgrad, wgrad set and added: {:?}",
+        worst.map(|w| format!("{w:.1e}"))
+    );
 }

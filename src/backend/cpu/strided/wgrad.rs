@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::windows::{gather_big, transpose};
 use super::winograd;
+use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
@@ -76,6 +77,7 @@ pub fn wgrad<T: Scalar>(
         });
     let partial = &*partial;
     let len = layer.weight_len();
+    count_moved(2 * partial.len());
     gradient
         .par_chunks_mut(4096)
         .enumerate()

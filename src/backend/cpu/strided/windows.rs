@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Scalar, vectorised};
 use crate::model::StridedLayer;
 
@@ -23,6 +24,7 @@ pub fn gather_big<T: Scalar>(
     out: &mut [T],
 ) {
     let row_len = TAPS * layer.c_big;
+    count_moved(2 * out.len());
     for (m, window) in pixels.zip(out.chunks_exact_mut(columns.len())) {
         let (sample, h, w) = place(layer, m);
         let mut filled = 0;
@@ -90,6 +92,7 @@ pub fn gather_small<T: Scalar>(
     out: &mut [T],
 ) {
     let (side, channels) = (layer.small, layer.c_small);
+    count_moved(2 * out.len());
     for (m, window) in pixels.zip(out.chunks_exact_mut(3 * channels)) {
         let (sample, h, w) = place(layer, m);
         let Some(row) = h.checked_add_signed(dh).filter(|&row| row < side) else {
@@ -116,6 +119,7 @@ pub fn transpose<T: Scalar>(
     cols: usize,
     out: &mut [T],
 ) {
+    count_moved(2 * rows * cols);
     vectorised(
         #[inline(always)]
         || {

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::slots::{COMPONENTS, Form, SLOTS, Slots};
 use super::transform::{IN_ORDER, Phase, filters, filters_len, filters_transposed, input, output};
 use super::{Chunks, piece};
+use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply, vectorised};
 use crate::model::StridedLayer;
 
@@ -133,6 +134,8 @@ fn transform_row<T: Scalar>(
     out: &mut [T],
 ) {
     let (side, channels) = (layer.small, layer.c_small);
+    // 4x4 pixels are read for each tile.
+    count_moved(2 * out.len());
     let plane = Phase {
         plane: small,
         side,
@@ -157,6 +160,7 @@ fn untransform_row<T: Scalar>(
 ) {
     let (side, channels) = (2 * layer.small, layer.c_big);
     let rows = out.len() / (side * channels);
+    count_moved(layer.small.div_ceil(2) * SLOTS * channels + out.len());
     for column in 0..layer.small.div_ceil(2) {
         for (places, [a, b]) in phases.iter().zip(PHASES) {
             let mut components = [None; COMPONENTS];

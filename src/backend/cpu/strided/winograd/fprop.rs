@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::slots::{COMPONENTS, Form, SLOTS, Slots};
 use super::transform::{Phase, filters, filters_len, input, output};
 use super::{Chunks, piece};
+use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply, vectorised};
 use crate::model::StridedLayer;
 
@@ -129,6 +130,8 @@ fn transform_row<T: Scalar>(
     out: &mut [T],
 ) {
     let (side, channels) = (layer.small, layer.c_big);
+    // 4x4 pixels of four phases are read for each tile.
+    count_moved(out.len() / SLOTS * (64 + SLOTS));
     for (column, out) in out.chunks_exact_mut(SLOTS * channels).enumerate() {
         for (parity, places) in &phases.0 {
             let phase = Phase {
@@ -155,6 +158,7 @@ fn untransform_row<T: Scalar>(
 ) {
     let (side, channels) = (layer.small, layer.c_small);
     let rows = out.len() / (side * channels);
+    count_moved(side.div_ceil(2) * COMPONENTS * channels + out.len());
     for column in 0..side.div_ceil(2) {
         let mut components = [None; COMPONENTS];
         for (c, component) in components.iter_mut().enumerate() {

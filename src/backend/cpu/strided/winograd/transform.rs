@@ -2,6 +2,7 @@
 
 use super::super::windows::transpose;
 use super::slots::{COMPONENTS, SLOTS, Slots};
+use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Scalar, vectorised};
 use crate::model::StridedLayer;
 use rayon::prelude::*;
@@ -281,6 +282,7 @@ pub fn filters<T: Scalar>(layer: &StridedLayer, slots: &Slots, weights: &[T], ou
                     continue;
                 }
                 let from = &weights[tap * len..][..len];
+                count_moved(if first { 2 * len } else { 3 * len });
                 vectorised(|| match first {
                     true => out.iter_mut().zip(from).for_each(|(u, &w)| *u = factor * w),
                     false => out
@@ -334,6 +336,7 @@ pub fn filter_gradient<T: Scalar>(
                 .enumerate()
                 .take(pieces)
                 .for_each(|(piece, out)| {
+                    count_moved((sources.len() + 2) * out.len());
                     vectorised(|| {
                         if !add {
                             out.fill(T::zero());

@@ -7,6 +7,7 @@ use super::Chunks;
 use super::dgrad::{PHASES, small_tiles};
 use super::slots::{COMPONENTS, Form, SLOTS, Slots};
 use super::transform::{Phase, filter_gradient, filters_len, gradient};
+use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply, vectorised};
 use crate::backend::cpu::scratch::ThreadScratch;
 use crate::model::StridedLayer;
@@ -160,6 +161,8 @@ fn transform_row<T: Scalar>(
     out: &mut [T],
 ) {
     let (side, channels) = (layer.small, layer.c_big);
+    // 2x2 pixels of four phases are read for each tile.
+    count_moved(out.len() / SLOTS * (16 + SLOTS));
     for (column, out) in out.chunks_exact_mut(SLOTS * channels).enumerate() {
         for (places, first) in phases.iter().zip(PHASES) {
             let phase = Phase {
