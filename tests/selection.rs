@@ -96,15 +96,19 @@ fn the_offered_generator_has_the_least_chi_squared_of_those_that_compete() {
             (&summary["step"], &summary["best"]),
             (&best.into(), &marked)
         );
-        let why = format!(
-            "least chi-squared, {:.1} for",
-            marked["score"].as_f64().unwrap()
+        let words = summary["chosen_by"].as_str().unwrap();
+        let start = words.starts_with("the least chi-squared, ");
+        assert!(
+            start && words.contains("of 20 generated against"),
+            "{words}"
         );
-        assert!(summary["chosen_by"].as_str().unwrap().contains(&why));
-        let offered = format!("step-{best:08}.safetensors (the {why}");
+        let offered = format!("step-{best:08}.safetensors ({words})");
         assert!(said.stdout.contains(&offered), "{said:?}");
         // What is measured, and how, is said once.
-        let told = said.stderr.matches("ignores correlations: ").count();
+        let told = said
+            .stderr
+            .matches("correlations ignored: 20 maps are too few")
+            .count();
         assert_eq!(told, 1, "{said:?}");
         assert!(
             said.stderr.contains("none up to step 8 competes"),
@@ -299,4 +303,29 @@ fn options_without_meaning_and_maps_without_a_chi_squared_are_named_before_anyth
         "{said}"
     );
     assert_eq!(validations(&place, "run")[0].get("chi_squared"), None);
+}
+
+#[test]
+fn after_a_rollback_the_best_generator_is_one_that_the_run_did_not_give_up() {
+    let place = Place::new();
+    let words = "--select --select-every 1 --rate 100 --on-divergence rollback";
+    let said = done(&mut begin(&place, "run", 300, 20, words)).stderr;
+    assert!(said.contains("training diverged at step"), "{said}");
+    let best = json(&place, "run/best.json");
+    let metrics = place.metrics("run");
+    let to = metrics.iter().filter(|line| line["kind"] == "rollback");
+    let to = to.map(step).next_back().unwrap();
+    let lines = validations(&place, "run");
+    let steps: Vec<u64> = lines.iter().map(step).collect();
+    assert_eq!(steps, (1..=300).collect::<Vec<_>>());
+    let marked = lines.iter().find(|line| line["step"] == best["step"]);
+    assert_eq!(marked.unwrap()["chi_squared"]["value"], best["score"]);
+    let later = lines.iter().filter(|line| step(line) > to);
+    let later = later.filter_map(|line| line["chi_squared"]["value"].as_f64());
+    let least = later.min_by(f64::total_cmp).unwrap();
+    assert!(best["score"].as_f64().unwrap() <= least);
+    assert!(
+        best["step"].as_u64().unwrap() > 0
+            && steps_saved(&place.path("run")).contains(&best["step"].as_u64().unwrap())
+    );
 }

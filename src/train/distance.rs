@@ -9,7 +9,7 @@ use super::dataset::ComparedSet;
 use super::run::RunError;
 use crate::data::channel_of;
 use crate::stats::{
-    ChiSquaredReference, DataVector, DataVectors, Parents, StatsError, parent_means,
+    ChiSquaredReference, DataVector, DataVectors, Parents, Refusal, StatsError, parent_means,
 };
 
 /// Maps that are in memory at a time.
@@ -21,6 +21,8 @@ pub const LEAST_ROWS: usize = 4;
 pub struct RealVectors {
     /// Of each channel.
     channels: Vec<(DataVectors, ChiSquaredReference)>,
+    /// Parents of the validation maps.
+    parents: usize,
     /// Generated maps of a measurement.
     generated: usize,
     /// Generated maps whose mean is one row, as many as a real row has.
@@ -87,6 +89,7 @@ impl RealVectors {
     pub fn new(compared: &ComparedSet, angle_deg: f64, sigmas: &[f64]) -> Result<Self, RunError> {
         let set = &compared.maps;
         let mut parents = Parents::from_ids(compared.parents.iter().copied());
+        let known = parents.count();
         if parents.count() < LEAST_ROWS {
             parents = Parents::singles(parents.maps());
         }
@@ -131,6 +134,7 @@ impl RealVectors {
                 full: references.iter().all(|r| r.refusal().is_none()),
             },
             channels: estimators.into_iter().zip(references).collect(),
+            parents: known,
             generated: compared.generated,
             block: parents.maps().div_ceil(parents.count()),
         })
@@ -148,11 +152,21 @@ impl RealVectors {
 
     /// Why correlations are ignored, if they are.
     fn refusal(&self) -> Option<String> {
-        let refusal = |(_, reference): &(_, ChiSquaredReference)| reference.refusal();
-        self.channels
-            .iter()
-            .find_map(refusal)
-            .map(|r| r.to_string())
+        let mut refusals = self.channels.iter().map(|(_, r)| r.refusal());
+        Some(match refusals.find_map(|refusal| refusal)? {
+            Refusal::TooFewMaps { maps, bins } => {
+                let rows = match self.parents == maps {
+                    true => "parents",
+                    false => "maps",
+                };
+                format!(
+                    "{maps} {rows} are too few for a covariance of {bins} elements, more than {} are \
+                     needed",
+                    bins + 2
+                )
+            }
+            why @ Refusal::Condition { .. } => why.to_string(),
+        })
     }
 
     /// A measurement of no maps so far.
@@ -173,17 +187,23 @@ impl RealVectors {
             elements,
             full,
         } = self.against;
-        let of = match rows == real_maps {
-            true => "each a row of its own".to_owned(),
-            false => format!("of {rows} parents, each a row"),
+        let of = match (self.parents, rows) {
+            (parents, _) if parents == real_maps => "each a row of its own".to_owned(),
+            (parents, rows) if parents == rows => {
+                format!("of {parents} parents, whose means count")
+            }
+            (parents, _) => format!(
+                "of only {parents} parent(s): each map counts as independent, and the number is too \
+                 large"
+            ),
         };
         let form = match self.refusal() {
-            Some(why) if !full => format!("the diagonal form, which ignores correlations: {why}"),
-            _ => "the full covariance".to_owned(),
+            Some(why) if !full => format!("diagonal form, correlations ignored: {why}"),
+            _ => "full covariance".to_owned(),
         };
         format!(
-            "chi-squared of {} generated against {real_maps} validation maps ({of}): {elements} \
-             elements, {form}",
+            "chi-squared: {} generated against {real_maps} validation maps ({of}); {elements} elements, \
+             {form}",
             self.generated
         )
     }
@@ -257,12 +277,18 @@ impl Distance {
         match (self.value.is_finite(), &self.why) {
             (false, Some(why)) => format!("no chi-squared: {why}"),
             _ => format!(
-                "chi-squared {:.1} for {elements} elements{}",
-                self.value,
+                "chi-squared {} for {elements} elements{}",
+                rounded(self.value),
                 if full { "" } else { ", diagonal" }
             ),
         }
     }
+}
+
+/// A chi-squared for a person.
+pub fn rounded(value: f64) -> String {
+    let digits = if value < 1000.0 { 1 } else { 0 };
+    format!("{value:.digits$}")
 }
 
 fn view(vectors: &[f64]) -> Result<ArrayView2<'_, f64>, StatsError> {

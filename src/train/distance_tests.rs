@@ -114,7 +114,7 @@ fn pieces_give_the_distance_of_the_whole_and_maps_beyond_the_number_are_left_out
         let form = if full {
             "full covariance"
         } else {
-            "30 real maps are too few"
+            "30 parents are too few for a covariance of"
         };
         assert!(said.contains(form), "{said}");
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::config::RunConfig;
 use super::directory::Best;
-use super::distance::{Against, Distance};
+use super::distance::{Against, Distance, rounded};
 
 /// What makes one generator better than another; smaller is better with each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,8 +120,9 @@ impl Best {
         match self.by {
             Criterion::Score => format!("the best validation score, {value:.2}"),
             Criterion::ChiSquared { maps, against } => format!(
-                "the least chi-squared, {value:.1} for {} elements ({}) of {maps} generated against \
+                "the least chi-squared, {} for {} elements ({}) of {maps} generated against \
                  {} validation maps",
+                rounded(value),
                 against.elements,
                 if against.full {
                     "full covariance"
