@@ -424,8 +424,6 @@ impl<B: Backend> Training<'_, B> {
             self.best_score = score;
             let by = self.selection.by();
             self.run.directory.set_best(step, score, by)?;
-            // The one that was the best until now.
-            self.prune()?;
         }
         Ok(None)
     }
