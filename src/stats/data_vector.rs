@@ -65,7 +65,7 @@ impl DataVector {
     ///
     /// # Errors
     /// A part of the wrong length. Power that is not positive becomes an element that is not
-    /// finite, which [`super::chi_squared`] refuses and names.
+    /// finite, which [`super::chi_squared()`] refuses and names.
     pub fn assemble(
         power: &[f64],
         minkowski: [&[f64]; 3],
