@@ -100,7 +100,7 @@ impl Judge {
     ///
     /// # Errors
     /// Why the validation maps have none.
-    pub fn distances(&self) -> Result<&RealVectors, &StatsError> {
+    pub(super) fn distances(&self) -> Result<&RealVectors, &StatsError> {
         self.distances.as_ref()
     }
 
