@@ -307,6 +307,17 @@ fn maps_of_three_channels_train_each_with_its_own_transform_score_and_pictures()
     assert_eq!(scores.len(), 3);
     let worst = scores.into_iter().fold(0.0, f64::max);
     assert_eq!(generated["score"].as_f64(), Some(worst));
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let mut lines = metrics
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let validation = lines.find(|line: &Value| line["kind"] == "validation");
+    let distance = &validation.unwrap()["chi_squared"];
+    let values = distance["channels"].as_array().unwrap().iter();
+    let values: Vec<f64> = values.map(|value| value.as_f64().unwrap()).collect();
+    assert_eq!(values.len(), 3);
+    let worst = values.into_iter().fold(0.0, f64::max);
+    assert_eq!(distance["value"].as_f64(), Some(worst));
 
     let checkpoint = CheckpointFile::open(&locate(&run).unwrap().path).unwrap();
     let transforms = transform_of(checkpoint.description()).unwrap();

@@ -300,9 +300,25 @@ pub struct RunArgs {
     /// Steps between two validations; 0: at the end only
     #[arg(long, value_name = "STEPS")]
     pub validation_every: Option<u64>,
-    /// Maps that a validation compares
+    /// Maps that a validation compares in pixels and spectra
     #[arg(long, value_name = "N")]
     pub validation_maps: Option<usize>,
+    /// Offer the generator with the least chi-squared on validation maps (power spectrum, Minkowski
+    /// functionals and peaks, as `evaluate` measures it), not the one with the best score
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub select: Option<bool>,
+    /// With --select: only generators of the run's last N epochs compete [default: all]
+    #[arg(long, value_name = "N")]
+    pub select_last_epochs: Option<u64>,
+    /// With --select: steps between two generators that compete, besides those that are validated
+    /// anyway [default: none besides]. The paper's choice: --select --select-last-epochs 2
+    /// --select-every 1 --select-maps 6400
+    #[arg(long, value_name = "STEPS")]
+    pub select_every: Option<u64>,
+    /// With --select: generated maps whose chi-squared is measured, against up to as many validation
+    /// maps [default: --validation-maps]
+    #[arg(long, value_name = "N")]
+    pub select_maps: Option<usize>,
     /// Decay per step of the moving average of the generator's weights
     #[arg(long, value_name = "D", allow_negative_numbers = true)]
     pub ema_decay: Option<f64>,
@@ -391,6 +407,14 @@ impl RunArgs {
         set(&mut run.tensorboard, &self.tensorboard);
         set(&mut run.validation_every, &self.validation_every);
         set(&mut run.validation_maps, &self.validation_maps);
+        set(&mut run.select, &self.select);
+        if self.select == Some(false) {
+            // What says how to choose has no meaning any more.
+            (run.select_last_epochs, run.select_every, run.select_maps) = (None, None, None);
+        }
+        run.select_last_epochs = self.select_last_epochs.or(run.select_last_epochs);
+        run.select_every = self.select_every.or(run.select_every);
+        run.select_maps = self.select_maps.or(run.select_maps);
         set(&mut run.ema_decay, &self.ema_decay);
     }
 }

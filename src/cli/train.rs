@@ -40,8 +40,8 @@ pub struct TrainArgs {
     /// Run directory of a new run [default: runs/<name>, numbered if taken]
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     out: Option<PathBuf>,
-    /// Go on with the run in this directory; only totals, output cadence, device and precision may
-    /// change
+    /// Go on with the run in this directory; only totals, output cadence, the choice of the
+    /// generator (--select), device and precision may change
     #[arg(long, value_name = "DIR", help_heading = "Run", conflicts_with = "out")]
     resume: Option<PathBuf>,
 }
@@ -134,11 +134,15 @@ pub fn run(arguments: &TrainArgs) -> Result<()> {
             "stopped by {signal}: step {step} is saved; go on with\n  \
              cosmogan train --resume {root}"
         )),
-        Outcome::Finished { offered, report } => {
+        Outcome::Finished {
+            offered,
+            chosen_by,
+            report,
+        } => {
             for line in report.lines() {
                 say(&line);
             }
-            say(&format!("offered: {}", offered.display()));
+            say(&format!("offered: {} ({chosen_by})", offered.display()));
             say(&format!(
                 "pictures and numbers: {root}/samples{each}.png, comparison{each}.png, summary.json"
             ));
@@ -286,6 +290,30 @@ mod tests {
         assert_eq!(config.architecture.pad_low.pixels(), 2);
         assert_eq!(config.data.angle_deg, Some(1.5));
         assert_eq!(config.data.source_redshift, Some(0.9));
+    }
+
+    #[test]
+    fn the_choice_of_the_generator_comes_from_flags_and_files_alike() {
+        let words = "--select --select-last-epochs 2 --select-every 1 --select-maps 6400";
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let by_flags = plan(&words).unwrap().config;
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a.toml");
+        let text = "[run]\nselect = true\nselect_last_epochs = 2\nselect_every = 1\n\
+                    select_maps = 6400\n";
+        std::fs::write(&file, text).unwrap();
+        let file = file.to_str().unwrap();
+        assert_eq!(plan(&["--config", file]).unwrap().config, by_flags);
+        let run = &by_flags.run;
+        assert!(run.select && run.select_every == Some(1) && run.select_maps == Some(6400));
+        // Without a choice nothing is left that says how to choose.
+        let none = plan(&["--config", file, "--select", "false"]).unwrap();
+        assert_eq!(none.config, Config::of_preset(Preset::Demo, None));
+        let still = message(&["--config", file, "--select", "false", "--select-maps", "9"]);
+        assert!(
+            still.contains("run.select_maps is 9; it says how"),
+            "{still}"
+        );
     }
 
     #[test]

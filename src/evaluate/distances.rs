@@ -7,8 +7,8 @@ use super::error::EvaluateError;
 use super::evaluation::{ChiSquaredResult, CovarianceNumbers, CovarianceResult, StatisticResult};
 use super::measure::{Estimators, Measured};
 use crate::stats::{
-    ChiSquared, CovarianceComparison, DataVector, Parents, Statistic, StatsError, chi_squared,
-    correlation, covariance, parent_means,
+    ChiSquared, CovarianceComparison, DataVector, Parents, StatsError, chi_squared, correlation,
+    covariance, data_vectors, parent_means,
 };
 
 /// The columns of `which` that hold values, `[maps, open]`.
@@ -67,41 +67,6 @@ pub fn covariances(
     }))
 }
 
-/// The data vectors of a set, `[maps, elements]`; empty log bins are NaN.
-fn data_vectors(estimators: &Estimators, set: &Measured) -> Result<Array2<f64>, StatsError> {
-    let of = |statistic| estimators.common.array(&set.common, statistic);
-    let power = estimators.log.array(&set.log, Statistic::PowerSpectrum);
-    let functionals = [
-        Statistic::MinkowskiV0,
-        Statistic::MinkowskiV1,
-        Statistic::MinkowskiV2,
-    ]
-    .map(of);
-    let peaks = of(Statistic::PeakCount);
-    let thresholds = functionals[0].len() / set.maps;
-    // Every other of the 19 thresholds.
-    let thin = |values: &[f64]| -> Vec<f64> { values.iter().skip(1).step_by(2).copied().collect() };
-    let row =
-        |values: &[f64], bins: usize, map: usize| values[map * bins..(map + 1) * bins].to_vec();
-    let mut all = Vec::with_capacity(set.maps * DataVector::LEN);
-    for map in 0..set.maps {
-        let functionals = functionals
-            .each_ref()
-            .map(|values| thin(&row(values, thresholds, map)));
-        all.extend(DataVector::assemble(
-            &row(&power, DataVector::SPECTRUM_BINS, map),
-            functionals.each_ref().map(Vec::as_slice),
-            &row(&peaks, DataVector::PEAK_BINS, map),
-        )?);
-    }
-    let got = all.len();
-    Array2::from_shape_vec((set.maps, DataVector::LEN), all).map_err(|_| StatsError::Length {
-        what: "elements of the data vectors",
-        got,
-        expected: set.maps * DataVector::LEN,
-    })
-}
-
 /// The chi-squared distances of generated maps and of the noise floor, one data vector a parent.
 ///
 /// # Errors
@@ -112,7 +77,8 @@ pub fn chi_squared_result(
     floor: &Pair<'_>,
 ) -> Result<ChiSquaredResult, EvaluateError> {
     let vectors = |set: &Measured, parents: &Parents| {
-        let vectors = data_vectors(estimators, set)?;
+        let (common, log) = (&estimators.common, &estimators.log);
+        let vectors = data_vectors((common, &set.common), (log, &set.log))?;
         parent_means(vectors.view(), parents)
     };
     let distance = |pair: &Pair<'_>| -> Result<ChiSquared, StatsError> {

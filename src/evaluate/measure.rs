@@ -4,14 +4,12 @@
 use super::error::EvaluateError;
 use super::sets::MapSource;
 use crate::stats::{
-    MOMENT_NAMES, MapStatistics, ShapeNoise, Statistic, StatisticsPlan, StatsError, Thresholds,
-    Unit, arange, log_bins,
+    DataVector, MOMENT_NAMES, MapStatistics, ShapeNoise, Statistic, StatisticsPlan, StatsError,
+    Thresholds, Unit, arange, log_bins,
 };
 
 /// Maps that are in memory at a time, pixels.
 const PIXELS_AT_ONCE: usize = 1 << 24;
-/// Log bins of the power spectrum in the chi-squared's data vector.
-pub const LOG_BINS: usize = 16;
 /// Edges of the fine distribution of pixels, in the common unit.
 const FINE: (f64, f64, f64) = (-6.0, 20.0, 0.02);
 
@@ -134,11 +132,11 @@ impl Estimators {
             None => usual_edges(side, angle),
         };
         let thresholds = |unit: Unit| -> Result<StatisticsPlan, StatsError> {
-            let edges = |from, to, step| Thresholds::new(&arange(from, to, step)?, unit);
+            let edges = |(from, to, step)| Thresholds::new(&arange(from, to, step)?, unit);
             Ok(StatisticsPlan {
-                minkowski: Some(edges(-2.0, 2.0, 0.2)?),
-                peak_count: Some(edges(-1.0, 7.5, 1.0)?),
-                pdf: Some(edges(-3.0, 6.2, 0.5)?),
+                minkowski: Some(edges(DataVector::FUNCTIONAL_EDGES)?),
+                peak_count: Some(edges(DataVector::PEAK_EDGES)?),
+                pdf: Some(edges((-3.0, 6.2, 0.5))?),
                 ..plan(settings, side)
             })
         };
@@ -159,7 +157,7 @@ impl Estimators {
             })?,
             own: MapStatistics::new(thresholds(Unit::MapSigma)?)?,
             log: MapStatistics::new(StatisticsPlan {
-                power_spectrum: Some(log_bins(side, angle, LOG_BINS)?),
+                power_spectrum: Some(log_bins(side, angle, DataVector::SPECTRUM_BINS)?),
                 ..plan(settings, side)
             })?,
             fine: MapStatistics::new(StatisticsPlan {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::{normals, random};
-use ndarray::{Array2, s};
+use ndarray::s;
 use rayon::prelude::*;
 
 /// `maps` vectors of `bins` elements, neighbours correlated, in very different units.
@@ -126,24 +126,22 @@ fn empty_elements_are_left_out_and_faults_are_refused() {
 }
 
 #[test]
-fn the_data_vector_has_51_elements_with_names() {
-    let (power, ones) = ([1.0_f64.exp(); 16], [2.0; 9]);
-    let vector = DataVector::assemble(&power, [&ones; 3], &[3.0; 8]).unwrap();
-    assert_eq!((vector.len(), DataVector::LEN), (51, 51));
-    assert_eq!(vector[DataVector::spectrum()], [1.0; 16]);
-    assert_eq!(vector[DataVector::minkowski(2)], ones);
-    assert_eq!(vector[DataVector::peaks()], [3.0; 8]);
-    assert_eq!(DataVector::minkowski(2).end, DataVector::peaks().start);
-    assert_eq!(DataVector::name(15), "ln P 15");
-    assert_eq!(DataVector::name(25), "V1 0");
-    assert_eq!(DataVector::name(50), "peaks 7");
-    let short = DataVector::assemble(&power, [&ones, &ones[..8], &ones], &[3.0; 8]);
-    assert!(matches!(
-        short,
-        Err(StatsError::Length {
-            got: 8,
-            expected: 9,
-            ..
-        })
-    ));
+fn one_reference_gives_the_distances_of_many_sets_in_the_form_it_was_told() {
+    let real = vectors(11, 40, 6);
+    let reference = ChiSquaredReference::new(real.view()).unwrap();
+    assert_eq!((reference.refusal(), reference.elements()), (None, 6));
+    let why = Refusal::TooFewMaps { maps: 5, bins: 6 };
+    let diagonal = reference.clone().diagonal(why);
+    assert_eq!(diagonal.refusal(), Some(why));
+    for number in 12..15 {
+        let generated = vectors(number, 25, 6);
+        let expected = chi_squared(real.view(), generated.view());
+        assert_eq!(reference.distance(generated.view()), expected);
+        let c = covariance(real.view()).unwrap() * (1.0 / 40.0 + 1.0 / 25.0);
+        let d = feature_means(generated.view()).unwrap() - feature_means(real.view()).unwrap();
+        let sum: f64 = (0..6).map(|i| d[i] * d[i] / c[[i, i]]).sum();
+        let found = diagonal.distance(generated.view()).unwrap();
+        assert!((found.value() / sum - 1.0).abs() < 1e-12, "{found:?}");
+        assert_eq!((found.bins(), found.refusal()), (6, Some(why)));
+    }
 }

@@ -6,7 +6,7 @@
 //! that of a second set of real maps (the noise floor) and that of [`white_noise_like`] the real
 //! ones (what knowing the mean and the rms alone is worth).
 
-use super::{PowerSpectrum, SortedSample, StatsError, log_bins};
+use super::{PowerSpectrum, SortedSample, StatsError, log_bins, pixel_sigma};
 use crate::rng::{Philox, Stream};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -152,7 +152,7 @@ pub fn white_noise_like(maps: &[f32], seed: u64) -> Result<Vec<f32>, StatsError>
         });
     }
     let mean = mean_of(maps, |value| value);
-    let rms = mean_of(maps, |value| (value - mean).powi(2)).sqrt();
+    let rms = pixel_sigma(maps);
     let philox = Philox::new(seed, Stream::Bootstrap, BASELINE_STEP);
     let mut noise = vec![0.0; maps.len()];
     noise
@@ -169,7 +169,7 @@ pub fn white_noise_like(maps: &[f32], seed: u64) -> Result<Vec<f32>, StatsError>
 }
 
 /// The mean of `f(pixel)`: partial sums over fixed pieces, added in order.
-fn mean_of(pixels: &[f32], f: impl Fn(f64) -> f64 + Sync) -> f64 {
+pub(super) fn mean_of(pixels: &[f32], f: impl Fn(f64) -> f64 + Sync) -> f64 {
     let partial: Vec<f64> = pixels
         .par_chunks(1 << 16)
         .map(|piece| piece.iter().map(|&value| f(f64::from(value))).sum())

@@ -83,6 +83,19 @@ pub struct RunConfig {
     pub validation_every: u64,
     /// Real and generated maps that a validation compares.
     pub validation_maps: usize,
+    /// Whether the generator with the least chi-squared is offered, not the one with the best score.
+    #[serde(default)]
+    pub select: bool,
+    /// Epochs at the end of the run whose generators compete; all if this is not given.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub select_last_epochs: Option<u64>,
+    /// Steps from one generator that competes to the next, besides those that are validated anyway.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub select_every: Option<u64>,
+    /// Generated maps whose chi-squared a validation measures, against up to as many real ones;
+    /// as many as validation maps if this is not given.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub select_maps: Option<usize>,
     /// Decay of the moving average of the generator's weights, per step; 0 follows the weights.
     pub ema_decay: f64,
 }
@@ -196,8 +209,8 @@ pub enum ConfigError {
     },
     #[error(
         "{field} is {run} in the run that is resumed, but {asked} is asked for; only the totals \
-         (steps, epochs), how often something is written, the device, its kernels and the precision \
-         may change. Leave it out, or start a new run"
+         (steps, epochs), how often something is written, how the generator is chosen (select), the \
+         device, its kernels and the precision may change. Leave it out, or start a new run"
     )]
     Resume {
         field: String,
@@ -250,6 +263,10 @@ impl Config {
                 tensorboard: true,
                 validation_every: if demo { 125 } else { cadence },
                 validation_maps: if demo { 256 } else { 1024 },
+                select: false,
+                select_last_epochs: None,
+                select_every: None,
+                select_maps: None,
                 ema_decay: EMA_DECAY,
             },
             data: DataConfig {

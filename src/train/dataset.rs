@@ -21,8 +21,10 @@ const CROPS_PER_PARENT: usize = 200;
 /// The maps of a run.
 pub struct Dataset {
     pub training: Arc<TrainingSet>,
-    /// Real maps that choose the checkpoint.
+    /// Real maps that choose the checkpoint by its score.
     pub validation: HeldOutSet,
+    /// Real maps, of the same parents, that chi-squared is measured against.
+    pub compared: ComparedSet,
     /// Real maps that the result is reported on.
     pub test: HeldOutSet,
     pub description: DataDescription,
@@ -35,6 +37,15 @@ pub struct Dataset {
     /// Where synthetic maps lie, and whether they were made now. Not part of the description: a
     /// run that made them and one that found them are the same run.
     pub kept: Option<String>,
+}
+
+/// The real maps of the chi-squared distance.
+pub struct ComparedSet {
+    pub maps: HeldOutSet,
+    /// The parent of each, as far as it is known: crops of one are not independent.
+    pub parents: Vec<u64>,
+    /// Generated maps that they are compared with.
+    pub generated: usize,
 }
 
 /// Where the real maps of a step come from.
@@ -153,8 +164,8 @@ impl Dataset {
             None => fit(config.data.transform, &read.training)?,
         };
         let maps = Arc::new(maps);
-        let held_out = |regions: &[Region]| {
-            let (maps, count) = (Arc::clone(&maps), config.run.validation_maps);
+        let held_out = |regions: &[Region], count: usize| {
+            let maps = Arc::clone(&maps);
             let set = HeldOutSet::new(maps, regions, transforms.clone(), size, count, rules.seed)?;
             // The test maps are wanted at the end of the run: too late for an error.
             if read.unread.is_some() {
@@ -162,7 +173,15 @@ impl Dataset {
             }
             Ok::<_, DataError>(set)
         };
-        let (validation, test) = (held_out(&split.validation)?, held_out(&split.test)?);
+        let count = config.run.validation_maps;
+        let validation = held_out(&split.validation, count)?;
+        let test = held_out(&split.test, count)?;
+        let compared = held_out(&split.validation, config.run.select_maps.unwrap_or(count))?;
+        let compared = ComparedSet {
+            parents: parents_of(&compared, &maps, &split.kind),
+            generated: config.run.select_maps.unwrap_or(compared.len()),
+            maps: compared,
+        };
         let sampling = Sampling {
             map_size: size,
             augment: config.data.augment,
@@ -178,6 +197,7 @@ impl Dataset {
         Ok(Self {
             training: Arc::new(training),
             validation,
+            compared,
             test,
             split: SplitRecord::new(&maps, &split, &rules),
             warnings: warning(&split.kind, &parents, &files, size)
@@ -214,6 +234,18 @@ impl Dataset {
         let batches = Prefetch::new(training, batch, drop_last)?;
         Ok(Batches::Made(Box::new(batches)))
     }
+}
+
+/// The parent of each map of `set`, as far as the split knows it.
+fn parents_of(set: &HeldOutSet, maps: &Maps, kind: &SplitKind) -> Vec<u64> {
+    let parent = |map: usize| match kind {
+        // A file holds whole groups.
+        SplitKind::Groups { crops_per_parent } if maps.side(map) == set.map_size() => {
+            map - maps.place(map).map % crops_per_parent
+        }
+        _ => map,
+    };
+    set.parents().map(|map| parent(map) as u64).collect()
 }
 
 fn split_rules(config: &Config) -> SplitRules {

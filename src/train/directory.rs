@@ -7,7 +7,7 @@
 //!   events.out.tfevents.*                the same for TensorBoard
 //!   samples/                             grids of generated maps
 //!   checkpoints/step-00000250.safetensors
-//!   best.json                            names the checkpoint that scored best
+//!   best.json                            names the best checkpoint, and by what it is the best
 //!   .lock                                held by the process that trains
 //! ```
 
@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::lock::{Attempt, RunLock};
+use super::selection::Criterion;
 use crate::files::{sweep, write_atomic};
 
 /// A run's files.
@@ -32,8 +33,11 @@ pub struct Best {
     /// File name within `checkpoints/`.
     pub checkpoint: String,
     pub step: u64,
-    /// The score that made it best; smaller is better.
+    /// What made it best; smaller is better.
     pub score: f64,
+    /// What `score` is. Before there was a choice, it was the validation score.
+    #[serde(default)]
+    pub by: Criterion,
 }
 
 /// A checkpoint that a path led to.
@@ -48,7 +52,7 @@ pub struct Located {
 pub enum Choice {
     /// The path named the file.
     Given,
-    /// The run's best by its validation score.
+    /// The run's best, by what `best.json` says.
     Best,
     /// The run's newest, for it has no best.
     Last,
@@ -287,12 +291,13 @@ impl RunDirectory {
     ///
     /// # Errors
     /// A failure to write.
-    pub fn set_best(&self, step: u64, score: f64) -> Result<(), DirectoryError> {
+    pub fn set_best(&self, step: u64, score: f64, by: Criterion) -> Result<(), DirectoryError> {
         let path = self.root.join("best.json");
         let best = Best {
             checkpoint: format!("step-{step:08}.safetensors"),
             step,
             score,
+            by,
         };
         write_atomic(&path, |file| {
             serde_json::to_writer_pretty(&mut *file, &best)?;
@@ -338,13 +343,23 @@ impl RunDirectory {
     /// # Errors
     /// It cannot be read or deleted.
     pub fn forget_best_after(&self, step: u64) -> Result<(), DirectoryError> {
+        self.keep_best_if(|best| best.step <= step).map(|_| ())
+    }
+
+    /// Deletes `best.json`, and returns what it said, unless that is as `good` wants it.
+    ///
+    /// # Errors
+    /// It cannot be read or deleted.
+    pub fn keep_best_if(
+        &self,
+        good: impl FnOnce(&Best) -> bool,
+    ) -> Result<Option<Best>, DirectoryError> {
         let path = self.root.join("best.json");
-        match self.read_best()? {
-            Some(best) if best.step > step => {
-                fs::remove_file(&path).map_err(failed("delete", &path))
-            }
-            _ => Ok(()),
+        let bad = self.read_best()?.filter(|best| !good(best));
+        if bad.is_some() {
+            fs::remove_file(&path).map_err(failed("delete", &path))?;
         }
+        Ok(bad)
     }
 
     /// Renames a checkpoint with `why` as its ending, so that it is in nobody's way and can still be

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::directory::{Choice, DirectoryError, Keep, RunDirectory, locate};
+use super::selection::Criterion;
 
 fn run_with(steps: &[u64]) -> (tempfile::TempDir, RunDirectory) {
     let directory = tempfile::tempdir().unwrap();
@@ -35,7 +36,7 @@ fn steps(run: &RunDirectory) -> Vec<u64> {
 #[test]
 fn pruning_keeps_the_newest_and_never_deletes_the_best() {
     let (_keep, run) = run_with(&[10, 20, 30, 40, 123_456_789]);
-    run.set_best(20, 0.5).unwrap();
+    run.set_best(20, 0.5, Criterion::Score).unwrap();
     fs::write(run.checkpoints().join("notes.txt"), b"mine").unwrap();
     run.prune(&newest(2)).unwrap();
     assert_eq!(steps(&run), [20, 40, 123_456_789]);
@@ -59,7 +60,7 @@ fn multiples_of_keep_every_and_the_way_back_are_never_deleted() {
 #[test]
 fn what_comes_after_a_step_is_forgotten_with_its_best_mark() {
     let (_keep, run) = run_with(&[10, 20, 30, 40]);
-    run.set_best(20, 0.5).unwrap();
+    run.set_best(20, 0.5, Criterion::Score).unwrap();
     run.forget_after(20).unwrap();
     assert_eq!(steps(&run), [10, 20]);
     assert_eq!(run.best().unwrap().unwrap().step, 20);
@@ -105,7 +106,7 @@ fn a_run_directory_means_its_best_checkpoint_else_its_last() {
     let located = |run: &RunDirectory| locate(run.root()).unwrap();
     assert_eq!(located(&run).path, run.checkpoint(20));
     assert_eq!(located(&run).why, Choice::Last);
-    run.set_best(10, 1.0).unwrap();
+    run.set_best(10, 1.0, Criterion::Score).unwrap();
     assert_eq!(located(&run).path, run.checkpoint(10));
     assert_eq!(located(&run).why, Choice::Best);
     fs::remove_file(run.checkpoint(10)).unwrap();

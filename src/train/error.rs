@@ -33,6 +33,11 @@ pub enum RunError {
     Report(#[from] ReportError),
     #[error(transparent)]
     Stats(#[from] StatsError),
+    #[error(
+        "the validation maps have no chi-squared by which --select (run.select) could choose a \
+         generator: {source}. Leave it out, or give more or other maps"
+    )]
+    Select { source: StatsError },
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         action: &'static str,

@@ -2,18 +2,21 @@
 //! maps that it has not seen, beside what real maps and white noise score. Maps of several channels
 //! are judged channel by channel, and are as good as the worst.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::dataset::Dataset;
+use super::distance::{Distance, MAPS_AT_ONCE, RealVectors};
 use super::run::RunError;
 use super::sampler::latents;
+use super::selection::Criterion;
 use crate::backend::BackendError;
 use crate::data::{Transforms, channel_of};
 use crate::report::{Comparison, Panel, PictureStyle, SampleGrid, comparison_figure, sample_grid};
 use crate::rng::Stream;
-use crate::stats::{Agreement, Reference, StatsError, white_noise_like};
+use crate::stats::{Agreement, Reference, StatsError, pixel_sigma, white_noise_like};
 
 /// Maps a side of each half of a sample grid.
 const GRID: usize = 4;
@@ -30,6 +33,18 @@ pub struct Judge {
     validation: Vec<Vec<f32>>,
     /// The same, prepared.
     references: Vec<Reference>,
+    /// The real side of chi-squared, or why there is none.
+    distances: Result<RealVectors, StatsError>,
+}
+
+/// What a validation measures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Validation {
+    #[serde(flatten)]
+    pub agreement: Agreement,
+    /// Not there where the validation maps have no chi-squared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chi_squared: Option<Distance>,
 }
 
 /// The test report: each set against the same real maps.
@@ -62,7 +77,14 @@ impl Judge {
             &dataset.validation.physical()?,
             dataset.validation.channels(),
         );
+        let sigmas: Vec<f64> = validation.iter().map(|maps| pixel_sigma(maps)).collect();
+        let distances = match RealVectors::new(&dataset.compared, angle_deg, &sigmas) {
+            Ok(real) => Ok(real),
+            Err(RunError::Stats(why)) => Err(why),
+            Err(error) => return Err(error),
+        };
         Ok(Self {
+            distances,
             transforms: dataset.training.transforms().clone(),
             side,
             angle_deg,
@@ -74,19 +96,33 @@ impl Judge {
         })
     }
 
-    /// Latent vectors `[n, latent]`, the same at every validation.
-    fn latents(&self, count: usize) -> Vec<f32> {
-        latents(self.seed, Stream::FixedLatent, 0, count, self.latent_len)
+    /// What chi-squared is measured against.
+    ///
+    /// # Errors
+    /// Why the validation maps have none.
+    pub(super) fn distances(&self) -> Result<&RealVectors, &StatsError> {
+        self.distances.as_ref()
     }
 
-    /// Generated maps in physical units, `[n, S, S]` of each channel: `generate` makes maps in the
-    /// generator's range of latent vectors.
+    /// The criterion of these distances, if there are any.
+    pub(super) fn criterion(&self) -> Option<Criterion> {
+        let real = self.distances.as_ref().ok()?;
+        Some(Criterion::ChiSquared {
+            maps: real.generated(),
+            against: real.against(),
+        })
+    }
+
+    /// Generated maps `range` in physical units, `[n, S, S]` of each channel: `generate` makes maps
+    /// in the generator's range of latent vectors, which are the same at every validation.
     fn generate(
         &self,
-        count: usize,
+        range: Range<usize>,
         generate: impl FnOnce(&[f32]) -> Result<Vec<f32>, BackendError>,
     ) -> Result<Vec<Vec<f32>>, BackendError> {
-        let mut maps = generate(&self.latents(count))?;
+        let (stream, len) = (Stream::FixedLatent, self.latent_len);
+        let latents = latents(self.seed, stream, range.start as u64, range.len(), len);
+        let mut maps = generate(&latents)?;
         self.transforms.inverse(&mut maps);
         Ok(apart(&maps, self.transforms.len()))
     }
@@ -96,16 +132,38 @@ impl Judge {
         maps[0].len() / (self.side * self.side)
     }
 
-    /// As many generated maps as there are validation maps, against these.
+    /// As many generated maps as there are validation maps, against these, and the chi-squared of
+    /// as many as it is measured of. The first call of `generate` makes the former; the latter
+    /// begin with them, and what is left is made piece by piece.
     ///
     /// # Errors
     /// A generated pixel that is not finite, or what `generate` says.
     pub fn validate(
         &self,
-        generate: impl FnOnce(&[f32]) -> Result<Vec<f32>, BackendError>,
-    ) -> Result<Agreement, RunError> {
-        let maps = self.generate(self.count(&self.validation), generate)?;
-        Ok(compare(&self.references, &maps)?)
+        mut generate: impl FnMut(&[f32]) -> Result<Vec<f32>, BackendError>,
+    ) -> Result<Validation, RunError> {
+        let count = self.count(&self.validation);
+        let maps = self.generate(0..count, &mut generate)?;
+        let agreement = compare(&self.references, &maps)?;
+        let Ok(real) = &self.distances else {
+            let chi_squared = None;
+            return Ok(Validation {
+                agreement,
+                chi_squared,
+            });
+        };
+        let mut measuring = real.measure();
+        measuring.add(&maps, self.side)?;
+        drop(maps);
+        let generated = real.generated();
+        for first in (count..generated).step_by(MAPS_AT_ONCE) {
+            let piece = first..generated.min(first + MAPS_AT_ONCE);
+            measuring.add(&self.generate(piece, &mut generate)?, self.side)?;
+        }
+        Ok(Validation {
+            agreement,
+            chi_squared: Some(measuring.finish()),
+        })
     }
 
     /// Draws maps of fixed latent vectors beside real ones, each channel to a file of its own (see
@@ -120,7 +178,7 @@ impl Judge {
         title: &str,
         generate: impl FnOnce(&[f32]) -> Result<Vec<f32>, BackendError>,
     ) -> Result<Vec<PathBuf>, RunError> {
-        let generated = self.generate(GRID * GRID, generate)?;
+        let generated = self.generate(0..GRID * GRID, generate)?;
         let channels = generated.len();
         let mut drawn = Vec::with_capacity(channels);
         for (channel, (generated, real)) in generated.iter().zip(&self.validation).enumerate() {
@@ -165,7 +223,7 @@ impl Judge {
         let test = apart(&dataset.test.physical()?, channels);
         let references = references(&test, self.side, self.angle_deg)?;
         let count = self.count(&test);
-        let generated = self.generate(count, generate)?;
+        let generated = self.generate(0..count, generate)?;
         let noise: Result<Vec<_>, _> = test
             .iter()
             .map(|maps| white_noise_like(maps, self.seed))

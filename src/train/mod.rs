@@ -9,6 +9,9 @@ mod device;
 mod directory;
 #[cfg(test)]
 mod directory_tests;
+mod distance;
+#[cfg(test)]
+mod distance_tests;
 mod error;
 mod events;
 mod journal;
@@ -23,6 +26,9 @@ mod restore;
 mod rollback;
 mod run;
 mod sampler;
+mod selection;
+#[cfg(test)]
+mod selection_tests;
 mod signals;
 mod step;
 #[cfg(test)]
@@ -30,6 +36,7 @@ mod step_tests;
 mod trainer;
 mod trial;
 mod validate;
+mod validation;
 mod watch;
 #[cfg(test)]
 mod watch_tests;
@@ -44,10 +51,11 @@ pub use config::{
     Config, ConfigError, DataConfig, OnDivergence, RunConfig, TransformChoice, default_convention,
 };
 pub use convention::{Convention, Schedule, Segment, StepConfig, UpdateOrder};
-pub use dataset::{DataDescription, Dataset, DatasetError, OpeningWork};
+pub use dataset::{ComparedSet, DataDescription, Dataset, DatasetError, OpeningWork};
 pub use device::{DeviceChoice, DeviceNameError};
 pub use directory::{Best, Choice, DirectoryError, Keep, Located, RunDirectory, locate};
-pub use judge::{Judge, Report};
+pub use distance::{Against, Distance};
+pub use judge::{Judge, Report, Validation};
 pub use lock::RunLock;
 pub use metrics::MetricsError;
 pub use progress::{Progress, duration};
@@ -55,6 +63,7 @@ pub use recovery::{Recovery, Rollback};
 pub use restore::{Checkpoint, CheckpointFile, TrainedNetwork, Weights};
 pub use run::{Outcome, Run, RunError, Start, provenance_of, transform_of};
 pub use sampler::{LoadedGenerator, Sampler, generator_arena_len, latents};
+pub use selection::Criterion;
 pub use signals::Stop;
 pub use step::{Options, Players, StepProgram};
 pub use trainer::{Losses, Trainer, arena_len};

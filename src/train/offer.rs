@@ -4,11 +4,12 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::directory::{RunDirectory, locate};
+use super::directory::{Best, RunDirectory, locate};
 use super::judge::Report;
 use super::restore::CheckpointFile;
 use super::run::{Outcome, RunError, Training};
 use super::sampler::LoadedGenerator;
+use super::selection::Criterion;
 use crate::backend::{Backend, BackendError};
 use crate::files::write_atomic;
 
@@ -42,7 +43,20 @@ impl<B: Backend> Training<'_, B> {
         let mut loaded = LoadedGenerator::new(backend, architecture, &weights, batch)?;
         let mut generate = |latents: &[f32]| loaded.sampler.run_all(&mut loaded.backend, latents);
         let root = self.run.directory.root();
-        let title = format!("the generator of step {step}, chosen on validation maps");
+        let best = self.run.directory.best()?;
+        let title = match best.as_ref().map(|best| best.by) {
+            Some(Criterion::Score) => {
+                format!("the generator of step {step}, chosen by its score on validation maps")
+            }
+            Some(Criterion::ChiSquared { .. }) => {
+                format!("the generator of step {step}, chosen by chi-squared on validation maps")
+            }
+            None => format!("the generator of step {step}, the newest"),
+        };
+        let chosen_by = best.as_ref().map_or_else(
+            || "the newest, for no generator that competes could be measured".to_owned(),
+            Best::describe,
+        );
         let grid = root.join("samples.png");
         self.judge.draw_samples(&grid, &title, &mut generate)?;
         let figure = root.join("comparison.png");
@@ -57,6 +71,8 @@ impl<B: Backend> Training<'_, B> {
             checkpoint: located.path.display().to_string(),
             step,
             steps,
+            chosen_by: &chosen_by,
+            best,
             test: &report,
         };
         write_atomic(&path, |file| {
@@ -70,6 +86,7 @@ impl<B: Backend> Training<'_, B> {
         })?;
         Ok(Outcome::Finished {
             offered: located.path,
+            chosen_by,
             report: Box::new(report),
         })
     }
@@ -82,6 +99,10 @@ struct Summary<'a> {
     step: u64,
     /// Of the run.
     steps: u64,
+    /// Why this checkpoint, in words.
+    chosen_by: &'a str,
+    /// Why this checkpoint, as `best.json` has it; null where there is no best one.
+    best: Option<Best>,
     test: &'a Report,
 }
 

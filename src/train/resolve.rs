@@ -10,7 +10,7 @@ use crate::model::Preset;
 
 /// Fields that may differ when a run is resumed: none of them changes what a step computes, save
 /// the device, its kernels and the precision, whose arithmetic rounds otherwise.
-const FREE_ON_RESUME: [&str; 17] = [
+const FREE_ON_RESUME: [&str; 21] = [
     "run.steps",
     "run.epochs",
     "run.device",
@@ -27,6 +27,10 @@ const FREE_ON_RESUME: [&str; 17] = [
     "run.watch",
     "run.tensorboard",
     "run.validation_every",
+    "run.select",
+    "run.select_last_epochs",
+    "run.select_every",
+    "run.select_maps",
     "data.check",
 ];
 
@@ -61,7 +65,7 @@ pub fn overlay_file(base: &Config, path: &Path) -> Result<Config, ConfigError> {
 }
 
 /// Checks that `asked`, made from the resumed run's `run` by files and flags, changes nothing but
-/// totals, output cadence and device.
+/// totals, output cadence, the choice of the generator, and the device.
 ///
 /// # Errors
 /// The first other field that differs, with both values.
@@ -254,6 +258,8 @@ mod tests {
         (asked.run.keep, asked.run.log_every) = (8, 1);
         asked.run.precision = PrecisionChoice::F32;
         asked.run.kernels = KernelChoice::V1;
+        (asked.run.select, asked.run.select_every) = (true, Some(1));
+        (asked.run.select_last_epochs, asked.run.select_maps) = (Some(2), Some(6400));
         check_resumable(&run, &asked).unwrap();
         asked.run.seed = 2;
         let message = check_resumable(&run, &asked).unwrap_err().to_string();
@@ -285,11 +291,20 @@ mod tests {
     fn a_field_out_of_range_is_named_with_its_value() {
         let base = Config::of_preset(Preset::Demo, None);
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 16] = [
+        let cases: [(&str, Spoil); 19] = [
             ("run.batch is 0", |c| c.run.batch = 0),
             ("run.log_every is 0", |c| c.run.log_every = 0),
             ("run.keep is 0", |c| c.run.keep = 0),
             ("run.ema_decay is 1", |c| c.run.ema_decay = 1.0),
+            ("run.select_every is 5; it says how", |c| {
+                c.run.select_every = Some(5);
+            }),
+            ("run.select_maps is 3; it must be 4", |c| {
+                (c.run.select, c.run.select_maps) = (true, Some(3));
+            }),
+            ("run.select_last_epochs is 0", |c| {
+                (c.run.select, c.run.select_last_epochs) = (true, Some(0));
+            }),
             ("run.steps is missing", |c| c.run.steps = None),
             ("run.seed", |c| c.run.seed = u64::MAX),
             ("rate[0].rate is NaN", |c| {

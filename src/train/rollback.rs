@@ -127,7 +127,7 @@ impl<B: Backend> Training<'_, B> {
         self.recovery.rollbacks = rollbacks;
         let to = self.trainer.step();
         self.recovery.watch.begin_anew(to);
-        self.selection = checkpoint.map(|checkpoint| (to, checkpoint.description.selection));
+        self.validated = checkpoint.map(|checkpoint| (to, checkpoint.description.selection));
         let best = self.run.directory.best()?;
         let best = best.filter(|best| best.step <= to);
         self.best_score = best.map_or(f64::INFINITY, |best| best.score);

@@ -20,6 +20,7 @@ use super::progress::Progress;
 use super::recovery::Recovery;
 use super::restore::Checkpoint;
 use super::rollback::{newest_undamaged, resume_journal};
+use super::selection::Selection;
 use super::signals::Stop;
 use super::trainer::{Losses, Trainer};
 use super::watch::{Spread, Trouble};
@@ -27,7 +28,6 @@ use super::{OnDivergence, Precision};
 use crate::backend::{Backend, BackendError};
 use crate::data::{DataError, Provenance, Transforms};
 use crate::files::write_atomic;
-use crate::stats::Agreement;
 
 /// A run about to begin or to go on. It holds its directory.
 pub struct Run {
@@ -56,6 +56,8 @@ pub enum Outcome {
     /// All steps were made; the report is about the checkpoint that is offered.
     Finished {
         offered: PathBuf,
+        /// Why this one.
+        chosen_by: String,
         report: Box<Report>,
     },
     /// A signal asked for a stop; the state is saved.
@@ -138,6 +140,18 @@ impl Run {
         self.dataset.training.steps_per_epoch(batch, drop_last) as u64
     }
 
+    /// The judge of this run's generators.
+    fn judge(&self) -> Result<Judge, RunError> {
+        let (run, latent) = (&self.config.run, self.config.architecture.latent);
+        let judge = Judge::new(&self.dataset, latent, run.seed, run.picture_style)?;
+        match judge.distances() {
+            Err(source) if run.select => Err(RunError::Select {
+                source: source.clone(),
+            }),
+            _ => Ok(judge),
+        }
+    }
+
     /// Trains to the last step, or until `stop` is asked for, on backends that `backend` makes: one
     /// for training, then one for the report, when the first is gone.
     ///
@@ -160,6 +174,9 @@ impl Run {
             let root = root.to_owned();
             return Err(RunError::Finished { root, step, total });
         }
+        let judge = self.judge()?;
+        let per_epoch = self.steps_per_epoch();
+        let selection = Selection::new(&self.config.run, total, per_epoch, judge.criterion());
         self.directory.make()?;
         let config_text = self.config.to_toml()?;
         let path = self.directory.config();
@@ -184,14 +201,14 @@ impl Run {
             }
         };
         self.directory.forget_best_after(step)?;
-        let latent = self.config.architecture.latent;
-        let run = &self.config.run;
-        let best = self.best(step)?;
+        let progress = Progress::new(step, total, self.config.run.batch);
+        let best = self.best(step, &selection, |line| progress.say(line))?;
         let mut training = Training {
-            judge: Judge::new(&self.dataset, latent, run.seed, run.picture_style)?,
-            progress: Progress::new(step, total, self.config.run.batch),
+            judge,
+            progress,
             best_score: best.unwrap_or(f64::INFINITY),
-            selection: None,
+            selection,
+            validated: None,
             saved: self.checkpoint.as_ref().map(|_| step),
             real_spread: self.real_spread()?,
             trainer,
@@ -203,6 +220,7 @@ impl Run {
             precision,
             run: &self,
         };
+        training.say_how_generators_are_judged();
         let stopped = training.loop_to_end(stop);
         training.progress.finish();
         if let Some(signal) = stopped? {
@@ -219,22 +237,6 @@ impl Run {
         let mut maps = vec![0.0; validation.len() * map_len];
         validation.fill_transformed(0..validation.len(), &mut maps)?;
         Ok(Spread::of(&maps, map_len))
-    }
-
-    /// The best score up to `step`. The newest checkpoint is marked now if it is the best and the
-    /// run was killed before it said so.
-    fn best(&self, step: u64) -> Result<Option<f64>, RunError> {
-        let best = self.directory.best()?.filter(|best| best.step <= step);
-        let best = best.map(|best| best.score);
-        let newest = self.checkpoint.as_ref();
-        let score = newest.and_then(|c| c.description.selection.get("score")?.as_f64());
-        match score {
-            Some(score) if best.is_none_or(|best| score < best) => {
-                self.directory.set_best(step, score)?;
-                Ok(Some(score))
-            }
-            _ => Ok(best),
-        }
     }
 }
 
@@ -275,15 +277,17 @@ pub(super) struct Training<'a, B> {
     pub(super) journal: Journal,
     pub(super) progress: Progress,
     pub(super) recovery: Recovery,
-    real_spread: Spread,
+    pub(super) real_spread: Spread,
     total: u64,
     /// Oldest first.
     under_way: VecDeque<UnderWay>,
     config_text: String,
     precision: Precision,
+    pub(super) selection: Selection,
+    /// Of the best generator so far; smaller is better.
     pub(super) best_score: f64,
-    /// The agreement at the current step, if it was validated.
-    pub(super) selection: Option<(u64, Value)>,
+    /// What the newest validation measured, and at which step.
+    pub(super) validated: Option<(u64, Value)>,
     /// The step of the newest checkpoint.
     pub(super) saved: Option<u64>,
 }
@@ -304,14 +308,6 @@ struct TrainLine {
     generator_rate: f64,
     discriminator_rate: f64,
     maps_per_second: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct ValidationLine<'a> {
-    #[serde(flatten)]
-    agreement: &'a Agreement,
-    /// Variance across generated maps, as a share of that of real maps.
-    variance_share: f64,
 }
 
 impl<B: Backend> Training<'_, B> {
@@ -372,7 +368,9 @@ impl<B: Backend> Training<'_, B> {
     fn is_written(&self, step: u64) -> bool {
         let run = &self.run.config.run;
         let every = [run.sample_every, run.validation_every, run.checkpoint_every];
-        step == self.total || every.into_iter().any(|every| self.is_due(step, every))
+        step == self.total
+            || every.into_iter().any(|every| self.is_due(step, every))
+            || self.selection.is_due(step)
     }
 
     /// Whether something that comes every so many steps (0: at the last one) comes now.
@@ -407,9 +405,10 @@ impl<B: Backend> Training<'_, B> {
             self.draw_samples()?;
         }
         let mut better = None;
-        if self.is_due(step, run.validation_every) {
-            match self.validate()? {
-                Ok(score) => better = (score < self.best_score).then_some(score),
+        let usual = self.is_due(step, run.validation_every);
+        if usual || self.selection.is_due(step) {
+            match self.validate(usual)? {
+                Ok(value) => better = value.filter(|value| *value < self.best_score),
                 Err(trouble) => return Ok(Some(trouble)),
             }
         }
@@ -423,7 +422,8 @@ impl<B: Backend> Training<'_, B> {
         }
         if let Some(score) = better {
             self.best_score = score;
-            self.run.directory.set_best(step, score)?;
+            let by = self.selection.by();
+            self.run.directory.set_best(step, score, by)?;
         }
         Ok(None)
     }
@@ -440,60 +440,8 @@ impl<B: Backend> Training<'_, B> {
     }
 
     /// Whether `trouble` is one, as the run is configured.
-    fn counts(&self, trouble: &Trouble) -> bool {
+    pub(super) fn counts(&self, trouble: &Trouble) -> bool {
         self.run.config.run.watch || trouble.is_certain()
-    }
-
-    fn draw_samples(&mut self) -> Result<(), RunError> {
-        let step = self.trainer.step();
-        let samples = self.run.directory.samples();
-        let path = samples.join(format!("step-{step:08}.png"));
-        let title = format!("step {step}");
-        let trainer = &mut self.trainer;
-        let drawn = self
-            .judge
-            .draw_samples(&path, &title, |latents| trainer.sample(latents))?;
-        for (channel, picture) in drawn.iter().enumerate() {
-            let tag = match drawn.len() {
-                1 => "samples".to_owned(),
-                _ => format!("samples, channel {channel}"),
-            };
-            self.journal.picture(step, &tag, picture)?;
-        }
-        Ok(())
-    }
-
-    /// The score of the averaged generator on validation maps, or what is wrong with its maps.
-    fn validate(&mut self) -> Result<Result<f64, Trouble>, RunError> {
-        let step = self.trainer.step();
-        let trainer = &mut self.trainer;
-        let map_len = self.run.dataset.validation.map_len();
-        let mut spread = self.real_spread;
-        let agreement = self.judge.validate(|latents| {
-            let maps = trainer.sample(latents)?;
-            spread = Spread::of(&maps, map_len);
-            Ok(maps)
-        });
-        let trouble = self.recovery.watch.maps(step, &spread, &self.real_spread);
-        if let Some(trouble) = trouble.filter(|trouble| self.counts(trouble)) {
-            return Ok(Err(trouble));
-        }
-        let agreement = agreement?;
-        let line = ValidationLine {
-            agreement: &agreement,
-            variance_share: spread.across / self.real_spread.across,
-        };
-        self.journal.write("validation", step, &line)?;
-        let better = agreement.score < self.best_score;
-        self.progress.say(&format!(
-            "step {step}: validation score {:.2} (pixel KS {:.3}, P(l) within a factor {:.2}){}",
-            agreement.score,
-            agreement.pixel_ks,
-            agreement.worst_spectrum_factor,
-            if better { ", the best so far" } else { "" },
-        ));
-        self.selection = Some((step, json(&agreement)));
-        Ok(Ok(agreement.score))
     }
 
     /// Writes the checkpoint of this step, unless it is written already, and deletes old ones.
@@ -522,7 +470,7 @@ impl<B: Backend> Training<'_, B> {
     pub(super) fn store_checkpoint(&mut self) -> Result<(), RunError> {
         let step = self.trainer.step();
         let path = self.run.directory.checkpoint(step);
-        let selection = self.selection.as_ref().filter(|(at, _)| *at == step);
+        let validated = self.validated.as_ref().filter(|(at, _)| *at == step);
         let dataset = &self.run.dataset;
         let describe = |step: u64, adam_t: AdamSteps| Description {
             architecture: self.run.config.architecture.clone(),
@@ -530,7 +478,7 @@ impl<B: Backend> Training<'_, B> {
             config: self.config_text.clone(),
             step,
             adam_t,
-            selection: selection.map_or(Value::Null, |(_, agreement)| agreement.clone()),
+            selection: validated.map_or(Value::Null, |(_, measured)| measured.clone()),
             data: json(&dataset.description),
             recovery: self.recovery.clone(),
             precision: self.precision,
@@ -542,6 +490,6 @@ impl<B: Backend> Training<'_, B> {
     }
 }
 
-fn json(value: &impl Serialize) -> Value {
+pub(super) fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
 }

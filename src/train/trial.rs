@@ -74,8 +74,11 @@ impl Trial<'_> {
         let run = &config.run;
         let latent = config.architecture.latent;
         let judge = Judge::new(dataset, latent, run.seed, run.picture_style)?;
-        let agreement = Some(judge.validate(|latents| trainer.sample(latents))?);
-        Ok(Tried { losses, agreement })
+        let validation = judge.validate(|latents| trainer.sample(latents))?;
+        Ok(Tried {
+            losses,
+            agreement: Some(validation.agreement),
+        })
     }
 
     /// The initial state, perturbed.

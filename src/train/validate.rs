@@ -178,11 +178,35 @@ impl RunConfig {
             self.validation_maps,
             "it must be 2 to 1000000",
         )?;
+        self.validate_selection()?;
         check(
             (0.0..1.0).contains(&self.ema_decay),
             "run.ema_decay",
             self.ema_decay,
             "it must be at least 0 and below 1",
+        )
+    }
+
+    fn validate_selection(&self) -> Result<(), ConfigError> {
+        let maps = self.select_maps.map(|maps| maps as u64);
+        for (field, value) in [
+            ("run.select_last_epochs", self.select_last_epochs),
+            ("run.select_every", self.select_every),
+            ("run.select_maps", maps),
+        ] {
+            let set = value.unwrap_or_default();
+            let expected = "it says how run.select chooses a generator, and has no effect without \
+                            it: give run.select = true (--select) too, or leave it out";
+            check(self.select || value.is_none(), field, set, expected)?;
+            let good = value.is_none_or(|value| (1..=u64::from(u32::MAX)).contains(&value));
+            check(good, field, set, "it must be 1 to 4294967295")?;
+        }
+        let least = super::distance::LEAST_ROWS as u64;
+        check(
+            maps.is_none_or(|maps| (least..=1_000_000).contains(&maps)),
+            "run.select_maps",
+            maps.unwrap_or_default(),
+            "it must be 4 to 1000000: fewer maps have no variance to speak of",
         )
     }
 }
