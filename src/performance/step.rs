@@ -15,20 +15,17 @@
 
 use super::Counts;
 use super::counts::line;
+use super::prepared::Prepared;
 use super::regression::Counted;
 use crate::backend::gpu::driver::DriverError;
 use crate::backend::gpu::ops::KernelVersion;
 use crate::backend::gpu::ops::half::{few, wgrad};
 use crate::backend::gpu::ptx::{self, PtxModule};
 use crate::backend::gpu::{Emulated, EmulatedOptions, Gpu, Launched};
-use crate::backend::{Backend, BackendError, StepScalars};
-use crate::model::{
-    Linear, Network, StridedLayer, WhichNetwork, discriminator, generator, initial_parameters,
-    initial_running,
-};
-use crate::rng::{Philox, Stream};
+use crate::backend::{BackendError, Precision};
+use crate::model::{Linear, Network, StridedLayer, discriminator, generator};
 use crate::tape::{Operation, Player};
-use crate::train::{Config, Options, Players, StepProgram};
+use crate::train::Config;
 
 /// A launch of the step.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,8 +98,7 @@ pub fn count_step_of(
         }
     }
     let pair = result?;
-    let players = players(config);
-    let step = StepProgram::new(&players, &config.step, batch, Options::default());
+    let Prepared { players, step } = Prepared::new(config, batch, Precision::Bf16);
     Ok(StepCount {
         batch,
         launches: extend(config, batch, &pair),
@@ -145,15 +141,6 @@ fn pair(modules: &[PtxModule], config: &Config, first: usize) -> Result<Pair, Co
     })
 }
 
-fn players(config: &Config) -> Players {
-    let architecture = &config.architecture;
-    Players::place(
-        generator(architecture),
-        discriminator(architecture),
-        crate::backend::Precision::Bf16,
-    )
-}
-
 /// The launches of one step on `batch` maps.
 fn launches(
     modules: &[PtxModule],
@@ -165,37 +152,10 @@ fn launches(
         ..EmulatedOptions::default()
     };
     let mut gpu = Gpu::new(Emulated::new(options), modules, KernelVersion::V3)?;
-    let players = players(config);
-    let step = StepProgram::new(&players, &config.step, batch, Options::default());
-    gpu.reserve(step.program.arena_len())?;
-    let (g, d) = (WhichNetwork::Generator, WhichNetwork::Discriminator);
-    for (network, memory, which) in [
-        (&players.generator, players.generator_memory, g),
-        (&players.discriminator, players.discriminator_memory, d),
-    ] {
-        let parameters = initial_parameters(network, config.step.initialisation, 1, which);
-        gpu.upload(memory.parameters, &parameters)?;
-        gpu.upload(memory.running, &initial_running(network))?;
-        for view in [memory.first_moment, memory.second_moment] {
-            gpu.upload(view, &vec![0.0; view.len])?;
-        }
-    }
-    let average = players.average_memory.parameters;
-    gpu.upload(average, &vec![0.0; average.len])?;
-    let mut real = vec![0.0; step.real.len];
-    Philox::new(1, Stream::Benchmark, 0).fill_normal(&mut real);
-    gpu.upload(step.real, &real)?;
+    let prepared = Prepared::new(config, batch, Precision::Bf16);
+    prepared.upload(&mut gpu, config)?;
     gpu.driver().keep_launches();
-    let scalars = StepScalars {
-        seed: 1,
-        step: 1,
-        generator_rate: 2e-4,
-        discriminator_rate: 2e-4,
-        average_decay: 0.9,
-    };
-    step.program.run(&mut gpu, &scalars)?;
-    let mut losses = [0.0; 3];
-    gpu.download(step.losses, &mut losses)?;
+    let losses = prepared.run(&mut gpu, 1)?;
     if !losses.iter().all(|loss| loss.is_finite()) {
         return Err(CountError::NotFinite);
     }

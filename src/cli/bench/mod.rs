@@ -4,7 +4,9 @@ mod account;
 mod fit;
 mod gap;
 mod kernels;
+mod machine;
 mod precision;
+mod profile;
 mod scaling;
 mod speed;
 
@@ -13,7 +15,9 @@ use clap::{Args, Subcommand};
 
 use account::{AccountArgs, ReportArgs};
 use kernels::KernelsArgs;
+use machine::machine;
 use precision::PrecisionArgs;
+use profile::ProfileArgs;
 use scaling::ScalingArgs;
 use speed::{SpeedArgs, What};
 
@@ -38,6 +42,7 @@ enum Measurement {
     Generate(SpeedArgs),
     Precision(Box<PrecisionArgs>),
     Scaling(Box<ScalingArgs>),
+    Profile(ProfileArgs),
     Kernels(KernelsArgs),
     Account(AccountArgs),
     Report(ReportArgs),
@@ -50,6 +55,7 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
         Measurement::Generate(arguments) => speed::run(What::Generate, arguments),
         Measurement::Precision(arguments) => precision::run(arguments),
         Measurement::Scaling(arguments) => scaling::run(arguments),
+        Measurement::Profile(arguments) => profile::run(arguments),
         Measurement::Kernels(arguments) => kernels::run(arguments),
         Measurement::Account(arguments) => account::run(arguments),
         Measurement::Report(arguments) => account::report(arguments),
