@@ -188,3 +188,63 @@ fn scaling_measures_what_the_limit_allows_and_says_what_it_leaves_out() {
     let refused = cosmogan(&["bench", "scaling", "--limit", "0"]);
     assert_eq!(refused.status, Some(2));
 }
+
+#[test]
+fn a_profile_tells_the_parts_of_a_step_and_what_the_cpu_reaches() {
+    let folder = tempfile::tempdir().unwrap();
+    let json = folder.path().join("profile.json");
+    let words =
+        "bench profile --size 16 --layers 2 --base 16 --latent 5 --batch 4 --steps 2 --json";
+    let mut words: Vec<_> = words.split_whitespace().collect();
+    words.push(json.to_str().unwrap());
+    let outcome = cosmogan(&words);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    for words in ["the step | ", "in matrix products and copies at"] {
+        assert!(outcome.stdout.contains(words), "{}", outcome.stdout);
+    }
+    let text = std::fs::read_to_string(&json).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let parts = found["parts"].as_array().unwrap();
+    let part = |layer: &str, part: &str| {
+        let is = |row: &&serde_json::Value| row["layer"] == layer && row["part"] == part;
+        parts.iter().find(is).unwrap()
+    };
+    // 16 to 32 channels: 49 products where the definition has 100, on 4 real and 4 generated maps.
+    let forward = part("discriminator c1", "forward");
+    let useful = 2 * 25 * 16 * 32 * 16 * 8;
+    assert_eq!(forward["useful_flop"], useful);
+    assert_eq!(forward["product_flop"], useful * 49 / 100);
+    assert!(part("", "Adam")["moved_bytes"].as_u64().unwrap() > 0);
+    for ceiling in ["product_flop_s", "copy_bytes_s"] {
+        assert!(found["ceilings"][ceiling].as_f64().unwrap() > 1e8);
+    }
+}
+
+#[test]
+fn batches_of_maps_are_timed_and_missing_maps_are_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let maps = folder.path().join("maps.npy");
+    let words = "synthesize --size 32 --angle 1 --count 12 --out";
+    let mut words: Vec<_> = words.split_whitespace().collect();
+    words.push(maps.to_str().unwrap());
+    let made = cosmogan(&words);
+    assert_eq!(made.status, Some(0), "{}", made.stderr);
+    let json = folder.path().join("data.json");
+    let words = "bench data --size 16 --layers 2 --batch 8 --batches 3 --data";
+    let mut words: Vec<_> = words.split_whitespace().collect();
+    words.extend([maps.to_str().unwrap(), "--json", json.to_str().unwrap()]);
+    let outcome = cosmogan(&words);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("maps/s"), "{}", outcome.stdout);
+    let text = std::fs::read_to_string(&json).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(found["all_s"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        (&found["map_size"], &found["batch"]),
+        (&16.into(), &8.into())
+    );
+    let missing = folder.path().join("none.npy");
+    let refused = cosmogan(&["bench", "data", "--data", missing.to_str().unwrap()]);
+    assert_eq!(refused.status, Some(1), "{}", refused.stderr);
+    assert!(refused.stderr.contains("none.npy"), "{}", refused.stderr);
+}

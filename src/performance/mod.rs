@@ -10,6 +10,7 @@ pub mod ceilings;
 pub mod counts;
 pub mod cpu;
 pub mod kernels;
+pub mod measured;
 pub mod prepared;
 pub mod regression;
 pub mod report;

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
-
-use super::{KernelCount, StepCount, tables};
+use super::{KernelCount, StepCount, measured, tables};
 use crate::model::Architecture;
 
 /// Around what is counted: a test makes this part anew and compares.
@@ -101,9 +99,9 @@ pub fn document(counted: &str, results: &Path) -> std::io::Result<String> {
     let mut text = HEAD.to_owned();
     text += counted;
     text += "\n## Measured\n\n";
-    text += &measured_cpu(results)?;
+    text += &measured::cpu(results)?;
     text += "\n### GPU\n\n";
-    text += &measured_gpu(results)?;
+    text += &measured::gpu(results)?;
     text += REPRODUCE;
     Ok(text)
 }
@@ -117,188 +115,16 @@ const REPRODUCE: &str = "
 | the kernels alone, on any of their shapes | `cosmogan bench kernels --version v3 --json FILE` |
 | the same, timed on a GPU | `cosmogan bench kernels --device cuda --json benches/results/DATE-gpu-NAME.json` |
 | the step alone | `cosmogan bench account` |
-| the CPU beside PyTorch | `python benches/peers/compare.py` (its README tells more) |
+| all that is measured on the CPU, its figures, and this page | `benches/cpu.sh` |
+| the CPU beside PyTorch alone | `python benches/peers/compare.py` (its README tells more) |
+| a step on the CPU, taken apart | `cosmogan bench profile` |
+| growth with batch, size, filters and threads | `cosmogan bench scaling` |
+| all that is measured on a GPU | `benches/gpu/run.sh` |
 
 `tests/step_counters.rs` counts anew and compares with the tables here and with `tests/baseline`; \
-`tests/performance_faults.rs` plants regressions in the kernels' sources, and the counts name each.
+`tests/performance_faults.rs` plants regressions in the kernels' sources, and the counts name each. \
+`tests/cpu_work.rs` does both for the CPU.
 ";
-
-#[derive(Deserialize)]
-struct CpuResults {
-    machine: String,
-    cases: Vec<CpuCase>,
-}
-
-#[derive(Deserialize)]
-struct CpuCase {
-    case: Shape,
-    torch_layout: String,
-    cosmogan_s: f64,
-    torch_s: f64,
-    ratio: f64,
-    ratio_min: f64,
-    ratio_max: f64,
-}
-
-#[derive(Deserialize)]
-struct Shape {
-    what: String,
-    size: usize,
-    base: usize,
-    batch: usize,
-}
-
-/// Times of kernels on a GPU, as `bench kernels --device cuda --json` writes them.
-#[derive(Debug, Deserialize, serde::Serialize)]
-pub struct GpuResults {
-    pub device: String,
-    /// Day of the measurement.
-    pub date: String,
-    pub batch: usize,
-    pub kernels: Vec<GpuTime>,
-}
-
-/// One case.
-#[derive(Debug, Deserialize, serde::Serialize)]
-pub struct GpuTime {
-    pub layer: String,
-    pub operation: String,
-    pub version: String,
-    pub median_s: f64,
-    pub min_s: f64,
-    pub max_s: f64,
-    pub useful_flop: u64,
-    pub compulsory_bytes: u64,
-    /// The least time of its useful operations and compulsory bytes, where the GPU is known.
-    pub roofline_s: Option<f64>,
-    /// The vendor's f32 product with as many operations, where it was measured.
-    pub vendor_s: Option<f64>,
-}
-
-/// The results in a folder that can be read as such, in the order of their names.
-fn results<T: for<'a> Deserialize<'a>>(folder: &Path) -> std::io::Result<Vec<(String, T)>> {
-    let mut names = Vec::new();
-    for entry in folder.read_dir()? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "json") {
-            names.push(path);
-        }
-    }
-    names.sort();
-    let mut found = Vec::new();
-    for path in names {
-        let text = std::fs::read_to_string(&path)?;
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        // Results of other kinds lie there, too.
-        if let (Some(name), Ok(results)) = (name, serde_json::from_str(&text)) {
-            found.push((name, results));
-        }
-    }
-    Ok(found)
-}
-
-fn measured_cpu(folder: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    for (name, results) in results::<CpuResults>(folder)? {
-        let rows: Vec<_> = results
-            .cases
-            .iter()
-            .map(|case| {
-                let Shape {
-                    what,
-                    size,
-                    base,
-                    batch,
-                } = &case.case;
-                vec![
-                    format!("{what} {size}/{base}/{batch}"),
-                    format!("{:.3}", case.cosmogan_s),
-                    format!("{:.3}", case.torch_s),
-                    case.torch_layout.clone(),
-                    format!(
-                        "{:.2} [{:.2}, {:.2}]",
-                        case.ratio, case.ratio_min, case.ratio_max
-                    ),
-                ]
-            })
-            .collect();
-        let head = [
-            "case (size/base/batch)",
-            "cosmogan, s",
-            "PyTorch, s",
-            "PyTorch's layout",
-            "PyTorch's time / ours [least, greatest of a pair]",
-        ];
-        text += &format!(
-            "### CPU beside PyTorch\n\n{} (`benches/results/{name}`):\n\n",
-            results.machine
-        );
-        text += &tables::table(&head, &rows);
-        text.push('\n');
-    }
-    if text.is_empty() {
-        text += "### CPU\n\nNot measured.\n";
-    }
-    Ok(text)
-}
-
-fn measured_gpu(folder: &Path) -> std::io::Result<String> {
-    let all = results::<GpuResults>(folder)?;
-    if all.is_empty() {
-        return Ok("Not measured: no GPU was at hand.\n".to_owned());
-    }
-    let mut text = String::new();
-    for (name, results) in all {
-        text += &format!(
-            "{}, {}, batch {}, caches emptied before each launch (`benches/results/{name}`):\n\n",
-            results.device, results.date, results.batch
-        );
-        text += &times(&results.kernels);
-        text.push('\n');
-    }
-    Ok(text)
-}
-
-/// Times as a table.
-pub fn times(kernels: &[GpuTime]) -> String {
-    let percent = |part: Option<f64>, of: f64| match part {
-        Some(part) => format!("{:.0}%", 100.0 * part / of),
-        None => "-".to_owned(),
-    };
-    let rows: Vec<_> = kernels
-        .iter()
-        .map(|k| {
-            vec![
-                k.layer.clone(),
-                k.operation.clone(),
-                k.version.clone(),
-                format!(
-                    "{:.1} [{:.1}, {:.1}]",
-                    k.median_s * 1e6,
-                    k.min_s * 1e6,
-                    k.max_s * 1e6
-                ),
-                format!("{:.1}", k.useful_flop as f64 / k.median_s / 1e12),
-                format!("{:.0}", k.compulsory_bytes as f64 / k.median_s / 1e9),
-                percent(k.roofline_s, k.median_s),
-                percent(k.vendor_s, k.median_s),
-            ]
-        })
-        .collect();
-    let head = [
-        "layer",
-        "operation",
-        "version",
-        "median microseconds [least, greatest]",
-        "TFLOP/s",
-        "GB/s",
-        "of the roofline",
-        "of cuBLAS in f32",
-    ];
-    tables::table(&head, &rows)
-}
 
 #[cfg(test)]
 mod tests {
@@ -313,41 +139,5 @@ mod tests {
         assert_eq!(counted_part(&document), Some(counted.as_str()));
         assert!(document.contains("Not measured: no GPU was at hand."));
         assert_eq!(counted_part("nothing"), None);
-    }
-
-    #[test]
-    fn results_of_other_kinds_are_passed_over_and_those_of_a_gpu_are_shown() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("a.json"), "{\"cases\": 3}").unwrap();
-        let time = GpuTime {
-            layer: "64-128 at 64".to_owned(),
-            operation: "fprop".to_owned(),
-            version: "v3".to_owned(),
-            median_s: 250e-6,
-            min_s: 240e-6,
-            max_s: 260e-6,
-            useful_flop: 107_374_182_400,
-            compulsory_bytes: 201_000_000,
-            roofline_s: Some(125e-6),
-            vendor_s: None,
-        };
-        let results = GpuResults {
-            device: "a device of a test".to_owned(),
-            date: "2026-11-26".to_owned(),
-            batch: 64,
-            kernels: vec![time],
-        };
-        let json = serde_json::to_string(&results).unwrap();
-        std::fs::write(folder.path().join("b.json"), json).unwrap();
-        let text = measured_gpu(folder.path()).unwrap();
-        for words in [
-            "a device of a test",
-            "250.0 [240.0, 260.0]",
-            "429.5",
-            "804",
-            "50%",
-        ] {
-            assert!(text.contains(words), "{text}");
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! `cosmogan bench account` and `report`: where a step's operations and bytes go, and the page that tells it.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -15,7 +15,7 @@ use cosmogan::files::write_atomic;
 use cosmogan::model::Preset;
 use cosmogan::performance::account::{Floor, Fusion, Row, floor, fusion, rows};
 use cosmogan::performance::kernels::cases;
-use cosmogan::performance::{StepCount, count_step, report, tables};
+use cosmogan::performance::{StepCount, count_step, measured, report, tables};
 use cosmogan::train::Config;
 
 /// Account for a training step: operations, bytes, launches and memory by layer and pass
@@ -131,9 +131,12 @@ pub fn report(arguments: &ReportArgs) -> Result<()> {
     let counted = report::counted(architecture, &kernels, &step);
     let page = report::document(&counted, &arguments.results)
         .with_context(|| format!("cannot read the results in {}", arguments.results.display()))?;
-    if let Some(folder) = arguments.out.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+    let docs = arguments.out.parent().unwrap_or(Path::new("."));
+    let pictures = docs.join("pictures");
+    std::fs::create_dir_all(&pictures)
+        .with_context(|| format!("cannot make {}", pictures.display()))?;
+    for figure in measured::figures(&arguments.results)? {
+        figure.draw(docs)?;
     }
     write_atomic(&arguments.out, |file| file.write_all(page.as_bytes()))
         .with_context(|| format!("cannot write {}", arguments.out.display()))?;

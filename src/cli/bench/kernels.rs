@@ -18,7 +18,7 @@ use cosmogan::backend::gpu::{Cuda, ptx};
 use cosmogan::files::write_atomic;
 use cosmogan::model::Architecture;
 use cosmogan::performance::kernels::{cases, count};
-use cosmogan::performance::report::{GpuResults, GpuTime, times};
+use cosmogan::performance::measured::{GpuResults, GpuTime, times};
 use cosmogan::performance::timing::{time, time_vendor};
 use cosmogan::performance::{Case, ConvOperation, Counts, GpuModel, KernelCount, bound, tables};
 use cosmogan::train::{Config, DeviceChoice};

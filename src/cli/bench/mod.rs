@@ -1,6 +1,7 @@
 //! `cosmogan bench`: how fast and how exact training is here, and what its kernels do.
 
 mod account;
+mod data;
 mod fit;
 mod gap;
 mod kernels;
@@ -14,6 +15,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use account::{AccountArgs, ReportArgs};
+use data::DataBenchArgs;
 use kernels::KernelsArgs;
 use machine::machine;
 use precision::PrecisionArgs;
@@ -40,6 +42,7 @@ enum Measurement {
     /// Runs with random weights, and reports the median time and its spread, maps per second, and
     /// the rate of floating-point operations.
     Generate(SpeedArgs),
+    Data(Box<DataBenchArgs>),
     Precision(Box<PrecisionArgs>),
     Scaling(Box<ScalingArgs>),
     Profile(ProfileArgs),
@@ -53,6 +56,7 @@ pub fn run(arguments: &BenchArgs) -> Result<()> {
     match &arguments.measurement {
         Measurement::Step(arguments) => speed::run(What::Step, arguments),
         Measurement::Generate(arguments) => speed::run(What::Generate, arguments),
+        Measurement::Data(arguments) => data::run(arguments),
         Measurement::Precision(arguments) => precision::run(arguments),
         Measurement::Scaling(arguments) => scaling::run(arguments),
         Measurement::Profile(arguments) => profile::run(arguments),

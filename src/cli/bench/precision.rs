@@ -209,7 +209,8 @@ fn half_device(arguments: &PrecisionArgs) -> Result<Result<Selected, SelectError
     }
 }
 
-fn open(config: &Config, aloud: bool) -> Result<Dataset> {
+/// The maps of `config`, with what is to be said of them if `aloud`.
+pub fn open(config: &Config, aloud: bool) -> Result<Dataset> {
     let making = CountBar::new("making synthetic maps");
     let checking = CountBar::new("checking maps");
     let progress = |work, done, total| match work {

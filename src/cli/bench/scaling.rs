@@ -10,6 +10,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::fit::{CostModel, Point, amdahl};
+use super::machine::{machine, today};
 use super::speed::{BenchPlan, What, measure, measure_on_cpu, median};
 use crate::cli::device::Selected;
 use crate::cli::options::{BaseArgs, DeviceArgs, NetworkArgs};
@@ -114,10 +115,14 @@ struct Row {
 #[derive(Serialize)]
 struct Report<'a> {
     device: String,
+    /// The processor or GPU, the threads, the day.
+    machine: String,
     rows: &'a [Row],
     /// Sizes that were left out, and why.
     left_out: &'a [String],
     model: Option<CostModel>,
+    /// The fitted models, in words.
+    fitted: Vec<String>,
 }
 
 /// Runs the command.
@@ -162,15 +167,16 @@ pub fn run(arguments: &ScalingArgs) -> Result<()> {
         bail!("nothing could be measured; a larger --limit or a smaller network might do");
     }
     let model = CostModel::fit(&points(&rows));
+    let mut fitted = Vec::new();
     if let Some(model) = &model {
-        say(&model.describe());
+        fitted.push(model.describe());
     }
     let threads: Vec<_> = rows
         .iter()
         .filter(|row| row.axis == Axis::Threads)
         .collect();
     if let Some(parallel) = amdahl(threads.iter().map(|row| (row.threads, row.point.seconds))) {
-        say(&match parallel > 0.0 {
+        fitted.push(match parallel > 0.0 {
             true => format!(
                 "threads: {:.1}% of a step's work is done in parallel (Amdahl)",
                 100.0 * parallel
@@ -178,11 +184,19 @@ pub fn run(arguments: &ScalingArgs) -> Result<()> {
             false => "threads: more of them made no step faster; is the machine busy?".to_owned(),
         });
     }
+    for words in &fitted {
+        say(words);
+    }
     let report = Report {
         device: device.name(),
+        machine: match device.is_cpu() {
+            true => machine(),
+            false => format!("{}, {}", device.name(), today()),
+        },
         rows: &rows,
         left_out: &left_out,
         model,
+        fitted,
     };
     let Some(path) = &arguments.json else {
         return Ok(());
