@@ -224,7 +224,7 @@ fn a_profile_tells_the_parts_of_a_step_and_what_the_cpu_reaches() {
 fn batches_of_maps_are_timed_and_missing_maps_are_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let maps = folder.path().join("maps.npy");
-    let words = "synthesize --size 32 --angle 1 --count 12 --out";
+    let words = "synthesize --pixels 32 --angle 1 --count 12 --out";
     let mut words: Vec<_> = words.split_whitespace().collect();
     words.push(maps.to_str().unwrap());
     let made = cosmogan(&words);
