@@ -24,5 +24,5 @@ pub use evaluation::{
 };
 pub use measure::{Progress, Settings};
 pub use run::{Outcome, Request, evaluate};
-pub use sets::{CropRules, FillMaps, MapSource, all, halves, open, origin};
+pub use sets::{CropRules, FillMaps, MapSource, Pool, open, origin};
 pub use words::verdict;

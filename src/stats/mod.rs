@@ -32,6 +32,7 @@ mod multiple;
 mod neighbours;
 mod novelty;
 mod padded;
+mod pairs;
 mod parents;
 mod pdf;
 mod peaks;
@@ -65,9 +66,13 @@ pub use multiple::{
     paper_style_of_values,
 };
 pub use neighbours::{
-    NearestMaps, Neighbour, Pair, closest_features, closest_maps, log_features, nearest_features,
+    NearestMaps, Neighbour, Pair, log_features, nearest_features, nearest_vectors,
 };
 pub use novelty::{Diversity, Novelty, Repeats, Spread};
+pub use pairs::{
+    ClosestPairs, Coarse, PairProgress, closest_coarse, closest_features, closest_maps,
+    closest_vectors, turned_distance, typical_distance,
+};
 pub use parents::{Design, Parents};
 pub use peaks::{Peak, locate_peaks};
 pub use pixel_test::{PIXEL_BINS, PixelHistograms, PixelTest, pixel_edges};
