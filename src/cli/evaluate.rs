@@ -1,32 +1,25 @@
 //! `cosmogan evaluate`: how good generated maps are, with a report.
 
+mod made;
 mod real;
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Args};
 
-use super::device::{Work, with_batch_advice};
-use super::generate::open_checkpoint;
-use super::interpolate::{strip_of, walks};
 use super::options::{DeviceArgs, PictureArgs};
 use super::progress::CountBar;
 use super::say;
-use cosmogan::backend::{Backend, BackendError};
-use cosmogan::data::{Maps, MapsProvenance, Provenance, Transforms};
+use cosmogan::data::{Maps, MapsProvenance, Provenance};
 use cosmogan::evaluate::{
-    CropRules, EvaluateError, Grade, MapSource, Outcome, Pool, Request, Settings, evaluate, open,
-    origin,
+    CropRules, EvaluateError, Features, Grade, MapSource, Outcome, Pool, Request, Settings,
+    evaluate, open, origin,
 };
 use cosmogan::report::strip::Strip;
-use cosmogan::rng::Stream;
 use cosmogan::stats::arange;
-use cosmogan::train::{
-    CheckpointFile, LoadedGenerator, Stop, generator_arena_len, latents, provenance_of,
-    transform_of,
-};
+use cosmogan::train::Stop;
 
 use real::RealMaps;
 
@@ -65,6 +58,10 @@ pub struct EvaluateArgs {
     /// Most maps of each set [default: all real ones, and as many generated ones]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     maps: Option<u32>,
+    /// Maps of each set among which pairs are looked for that are alike (the birthday paradox; the
+    /// paper: 32768) [default: as many as are compared, 4096 at most]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=65_536))]
+    birthday: Option<u32>,
     /// Edges of the power spectrum's bins (multipoles) as in numpy.arange; the paper's are
     /// 200:50000:200 [default: one bin a multiple of 360 degrees over the side]
     #[arg(long, value_name = "A:B:STEP", value_parser = l_edges)]
@@ -98,9 +95,8 @@ pub struct EvaluateArgs {
     device: DeviceArgs,
 }
 
-/// Interpolations on the page, and maps of each.
-const STRIPS: usize = 3;
-const FRAMES: usize = 7;
+/// Maps among which pairs are looked for where nobody said how many: seconds.
+const BIRTHDAY: usize = 4096;
 
 /// Edges of bins, `200:50000:200`, as `numpy.arange` has them.
 fn l_edges(text: &str) -> Result<Edges, String> {
@@ -123,7 +119,7 @@ pub fn run(arguments: &EvaluateArgs) -> Result<()> {
     }
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
     let outcome = match &arguments.checkpoint {
-        Some(path) => of_checkpoint(arguments, path, &stop)?,
+        Some(path) => made::of_checkpoint(arguments, path, &stop)?,
         None => of_files(arguments, &stop)?,
     };
     let page = outcome.write(&arguments.out)?;
@@ -164,110 +160,22 @@ fn of_files(arguments: &EvaluateArgs, stop: &Stop) -> Result<Outcome> {
     let most = first.len().max(second.len());
     let generated = Pool::whole("generated", &maps, origin(&arguments.generated), rules)?;
     let sets = Sets {
-        generated: generated.source(most)?,
+        generated: generated.source(most.max(arguments.birthday_of(most)))?,
+        compared: most,
         real,
+        features: None,
         interpolation: None,
     };
     evaluate_sets(arguments, sets, settings, stop)
-}
-
-fn of_checkpoint(arguments: &EvaluateArgs, path: &Path, stop: &Stop) -> Result<Outcome> {
-    let mut checkpoint = open_checkpoint(path)?;
-    let description = checkpoint.description().clone();
-    let architecture = &description.architecture;
-    let (side, channels) = (architecture.map_size, architecture.channels);
-    if channels != 1 {
-        bail!("the generator makes maps of {channels} channels; maps of one channel are evaluated");
-    }
-    let told = provenance_of(&description)?.side_deg;
-    let real = arguments.real_of_run(&description, checkpoint.path())?;
-    let settings = arguments.settings(&real.maps, told.map(|angle| angle / side as f64), side)?;
-    let transform = transform_of(&description)?;
-    let weights = checkpoint.generator_ema()?;
-    let device = arguments.device.select()?;
-    let maps = real.sets[0].len();
-    let batch = (arguments.batch as usize).min(maps);
-    say(&format!(
-        "{maps} maps of {side}x{side} pixels from the averaged generator of step {}, in {}, on {}",
-        description.step,
-        device.arithmetic().describe(),
-        device.describe(),
-    ));
-    let made = device.run(Evaluating {
-        arguments,
-        checkpoint: &checkpoint,
-        weights: &weights,
-        transform: &transform,
-        batch,
-        real,
-        settings,
-        stop,
-    });
-    let arena_len = |batch| generator_arena_len(architecture, batch, device.precision());
-    made.map_err(|error| with_batch_advice(error, batch, arena_len))
-}
-
-/// An evaluation of a generator, on whichever device serves.
-struct Evaluating<'a> {
-    arguments: &'a EvaluateArgs,
-    checkpoint: &'a CheckpointFile,
-    weights: &'a cosmogan::train::Weights,
-    transform: &'a Transforms,
-    batch: usize,
-    real: RealMaps,
-    settings: Settings,
-    stop: &'a Stop,
-}
-
-impl Work for Evaluating<'_> {
-    type Output = Outcome;
-
-    fn on<B: Backend>(self, backend: impl Fn() -> Result<B, BackendError>) -> Result<Outcome> {
-        let description = self.checkpoint.description();
-        let architecture = &description.architecture;
-        let generator = LoadedGenerator::new(backend()?, architecture, self.weights, self.batch)?;
-        let generator = RefCell::new(generator);
-        let seed = self.arguments.seed;
-        let make = |vectors: &[f32], out: &mut [f32]| -> Result<(), BackendError> {
-            let generator = &mut *generator.borrow_mut();
-            let pieces = vectors.chunks(self.batch * architecture.latent);
-            for (vectors, maps) in pieces.zip(out.chunks_mut(self.batch * architecture.map_len())) {
-                let LoadedGenerator {
-                    backend, sampler, ..
-                } = &mut *generator;
-                sampler.run(backend, vectors, maps)?;
-                self.transform.inverse(maps);
-            }
-            Ok(())
-        };
-        let side = architecture.map_size;
-        let vectors = walks(seed, STRIPS, FRAMES, architecture.latent);
-        let mut walked = vec![0.0; STRIPS * FRAMES * architecture.map_len()];
-        make(&vectors, &mut walked)?;
-        let interpolation = strip_of(&walked, side, FRAMES);
-        let maps = self.real.sets[0].len();
-        let origin = format!("{}, seed {seed}", self.checkpoint.path().display());
-        let fill = |indices: &[usize], out: &mut [f32]| {
-            let vector =
-                |&map: &usize| latents(seed, Stream::Generate, map as u64, 1, architecture.latent);
-            let vectors: Vec<f32> = indices.iter().flat_map(vector).collect();
-            make(&vectors, out).map_err(|error| EvaluateError::Generate(Box::new(error)))
-        };
-        let units = (0..maps as u64).collect();
-        let generated = MapSource::new("generated", origin, side, units, Box::new(fill));
-        let sets = Sets {
-            real: self.real,
-            generated,
-            interpolation: Some(interpolation),
-        };
-        evaluate_sets(self.arguments, sets, self.settings, self.stop)
-    }
 }
 
 /// What is evaluated.
 struct Sets<'a> {
     real: RealMaps,
     generated: MapSource<'a>,
+    /// Generated maps that are compared with real ones.
+    compared: usize,
+    features: Option<Features<'a>>,
     interpolation: Option<Strip>,
 }
 
@@ -300,6 +208,9 @@ fn evaluate_sets(
         real,
         second_real,
         generated: sets.generated,
+        compared: sets.compared,
+        birthday: arguments.birthday_of(sets.compared),
+        features: sets.features,
         settings,
         permutations: arguments.permutations as usize,
         style: arguments.picture.style,
@@ -311,6 +222,12 @@ fn evaluate_sets(
 }
 
 impl EvaluateArgs {
+    /// Maps among which pairs are looked for, where `compared` are compared.
+    fn birthday_of(&self, compared: usize) -> usize {
+        self.birthday
+            .map_or(compared.min(BIRTHDAY), |maps| maps as usize)
+    }
+
     fn rules(&self, side: usize) -> CropRules {
         CropRules {
             side,

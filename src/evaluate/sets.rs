@@ -22,6 +22,10 @@ pub struct MapSource<'a> {
     /// Pixels along the side of a map.
     pub side: usize,
     fill: Box<FillMaps<'a>>,
+    /// The first maps, once they were made, as far as there is room.
+    kept: Vec<f32>,
+    /// Maps that may be kept.
+    room: usize,
 }
 
 /// Puts the maps of the given numbers, `[n, S, S]`, into a slice.
@@ -43,7 +47,16 @@ impl<'a> MapSource<'a> {
             units_known: true,
             side,
             fill,
+            kept: Vec::new(),
+            room: 0,
         }
+    }
+
+    /// Keeps the first maps in memory once they were made, up to so many bytes: they are wanted more than
+    /// once.
+    pub fn keep(mut self, bytes: usize) -> Self {
+        self.room = bytes / (self.side * self.side * size_of::<f32>()).max(1);
+        self
     }
 
     /// The number of maps.
@@ -66,7 +79,7 @@ impl<'a> MapSource<'a> {
     /// # Errors
     /// Maps that cannot be read or made; a pixel that is not finite, where it lies in a file.
     pub fn fill(&mut self, range: Range<usize>, out: &mut [f32]) -> Result<(), EvaluateError> {
-        (self.fill)(&range.collect::<Vec<usize>>(), out)
+        self.pick(&range.collect::<Vec<usize>>(), out)
     }
 
     /// Fills `out` `[indices, S, S]` with single maps, in the order asked for.
@@ -74,7 +87,19 @@ impl<'a> MapSource<'a> {
     /// # Errors
     /// As [`fill`](Self::fill).
     pub fn pick(&mut self, indices: &[usize], out: &mut [f32]) -> Result<(), EvaluateError> {
-        (self.fill)(indices, out)
+        let size = self.side * self.side;
+        let kept = self.kept.len() / size;
+        if indices.iter().all(|&index| index < kept) {
+            for (map, &index) in out.chunks_exact_mut(size).zip(indices) {
+                map.copy_from_slice(&self.kept[index * size..(index + 1) * size]);
+            }
+            return Ok(());
+        }
+        (self.fill)(indices, out)?;
+        let next = indices.iter().zip(kept..self.room);
+        let in_order = next.take_while(|(index, next)| **index == *next).count();
+        self.kept.extend(&out[..in_order * size]);
+        Ok(())
     }
 }
 
@@ -302,6 +327,8 @@ impl Pool {
             units,
             units_known: self.known,
             side: self.rules.side,
+            kept: Vec::new(),
+            room: 0,
             fill: Box::new(move |indices, out| {
                 let mut rest = out;
                 for run in indices.chunk_by(|a, b| a + 1 == *b) {

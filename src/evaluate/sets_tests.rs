@@ -92,6 +92,31 @@ fn maps_are_picked_one_by_one_and_regions_keep_to_their_rows() {
 }
 
 #[test]
+fn maps_that_are_kept_are_made_once() {
+    let made = std::cell::RefCell::new(Vec::new());
+    let fill = |indices: &[usize], out: &mut [f32]| {
+        made.borrow_mut().extend_from_slice(indices);
+        out.iter_mut().zip(indices).for_each(|(to, &map)| *to = map as f32);
+        Ok(())
+    };
+    let units = (0..9).collect();
+    let source = MapSource::new("generated", "here".into(), 1, units, Box::new(fill));
+    // Room for 5 of them.
+    let mut source = source.keep(20);
+    let mut out = [0.0; 9];
+    for _ in 0..2 {
+        source.fill(0..3, &mut out[..3]).unwrap();
+        source.fill(3..9, &mut out[3..]).unwrap();
+        assert_eq!(out, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+    }
+    source.pick(&[4, 1], &mut out[..2]).unwrap();
+    assert_eq!(out[..2], [4.0, 1.0]);
+    drop(source);
+    let expected = [0, 1, 2, 3, 4, 5, 6, 7, 8, 3, 4, 5, 6, 7, 8];
+    assert_eq!(made.into_inner(), expected);
+}
+
+#[test]
 fn validation_maps_are_the_second_set_unless_they_are_few() {
     let directory = tempfile::tempdir().unwrap();
     let path = [file(&directory, "a.npy", 12, 8)];

@@ -43,6 +43,7 @@ mod resampling;
 mod selection;
 mod shape_noise;
 mod smoothing;
+mod streamed_ks;
 mod thresholds;
 
 #[cfg(test)]
@@ -66,7 +67,8 @@ pub use multiple::{
     paper_style_of_values,
 };
 pub use neighbours::{
-    NearestMaps, Neighbour, Pair, log_features, nearest_features, nearest_vectors,
+    Element as PairElement, NearestMaps, Neighbour, Pair, log_features, nearest_features,
+    nearest_vectors,
 };
 pub use novelty::{Diversity, Novelty, Repeats, Spread};
 pub use pairs::{
@@ -83,4 +85,5 @@ pub use selection::{
     Agreement, KS_SCALE, Reference, SPECTRUM_BINS, SPECTRUM_SCALE, white_noise_like,
 };
 pub use shape_noise::ShapeNoise;
+pub use streamed_ks::{PixelCounts, StreamedKs};
 pub use thresholds::{Thresholds, Unit};

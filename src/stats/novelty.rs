@@ -55,14 +55,16 @@ impl Novelty {
     }
 }
 
-/// Near duplicates within a set of generated maps, beside a set of as many real ones: by the
-/// birthday paradox, a generator of S different maps has one pair alike among about sqrt(S).
+/// Near duplicates within a set of generated maps, beside a set of real ones: by the birthday paradox, a generator of S different maps has one pair alike among about sqrt(S).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Repeats {
-    /// Maps that were looked through.
+    /// Maps that were looked through, and real ones.
     pub maps: usize,
+    pub real_maps: usize,
     /// Pairs that count as near duplicates: closer than any pair of the real set.
     pub pairs: usize,
+    /// How many a perfect generator has on average: its pairs over those of the real set.
+    pub expected: f64,
     /// The distance of the closest pair.
     pub least: f64,
     /// The distance of the closest pair of the real set.
@@ -73,19 +75,25 @@ pub struct Repeats {
 }
 
 impl Repeats {
-    /// From the closest pairs of `maps` generated maps and of as many real ones.
+    /// From the closest pairs, ascending, of `maps` generated maps and of `real_maps` real ones.
     ///
     /// # Errors
     /// No pairs.
-    pub fn new(maps: usize, generated: &[Pair], real: &[Pair]) -> Result<Self, StatsError> {
+    pub fn new(
+        (maps, generated): (usize, &[Pair]),
+        (real_maps, real): (usize, &[Pair]),
+    ) -> Result<Self, StatsError> {
         let least = |pairs: &[Pair]| pairs.first().map(|p| p.second.distance);
         let (found, floor) = least(generated).zip(least(real)).ok_or(StatsError::Empty)?;
         let close = |pair: &&Pair| pair.second.distance < floor;
         let pairs = generated.iter().filter(close).count();
-        let all = maps as f64 * (maps as f64 - 1.0) / 2.0;
+        let all_of = |maps: usize| maps as f64 * (maps as f64 - 1.0) / 2.0;
+        let all = all_of(maps);
         Ok(Self {
             maps,
+            real_maps,
             pairs,
+            expected: all / all_of(real_maps),
             least: found,
             floor_least: floor,
             stock: (pairs > 0).then(|| all / pairs as f64),
@@ -259,13 +267,17 @@ mod tests {
             })
             .collect();
         let floor = closest_maps(&real, 6, 200).unwrap();
-        let found = Repeats::new(100, &closest_maps(&drawn, 6, 200).unwrap(), &floor).unwrap();
+        let drawn = closest_maps(&drawn, 6, 200).unwrap();
+        let found = Repeats::new((100, &drawn), (100, &floor)).unwrap();
         // 4950 pairs, one in 200 alike: 25 +- 5.
         assert_eq!(found.least, 0.0);
         let stock = found.stock.unwrap();
         assert!((100.0..400.0).contains(&stock), "{found:?}");
-        let honest = Repeats::new(100, &floor, &floor).unwrap();
+        let honest = Repeats::new((100, &floor), (100, &floor)).unwrap();
         assert_eq!((honest.pairs, honest.stock), (0, None));
+        assert_eq!(honest.expected, 1.0);
+        let more = Repeats::new((100, &drawn), (10, &floor)).unwrap();
+        assert_eq!(more.expected, 110.0);
     }
 
     #[test]
