@@ -106,7 +106,10 @@ fn a_checkpoint_is_evaluated_and_walked_through() {
     let train = "train --size 16 --layers 2 --base 4 --latent 8 --batch 4 --validation-maps 8 --steps 3 \
                  --angle 1 --data maps.npy --crops-per-parent 1 --out run";
     done(d, train);
-    let said = done(d, "evaluate --checkpoint run --permutations 99 --birthday 64 --out report");
+    let said = done(
+        d,
+        "evaluate --checkpoint run --permutations 99 --birthday 64 --out report",
+    );
     assert!(
         said.contains("its test maps (9 crops of 9 parents)"),
         "{said}"
@@ -123,11 +126,17 @@ fn a_checkpoint_is_evaluated_and_walked_through() {
     let found = numbers(d, "report");
     let pairs = found["novelty"]["pairs"].as_array().unwrap();
     let kinds: Vec<&str> = pairs.iter().map(|p| p["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["pixels", "power_spectrum", "discriminator_features"]);
+    assert_eq!(
+        kinds,
+        ["pixels", "power_spectrum", "discriminator_features"]
+    );
     assert!(pairs.iter().all(|pairs| pairs["maps"] == 64), "{pairs:?}");
     let nearest = found["novelty"]["nearest"]["kinds"].as_array().unwrap();
     assert_eq!(nearest.len(), 3);
-    assert!(nearest.iter().all(|kind| kind["training_maps"] == 42), "{nearest:?}");
+    assert!(
+        nearest.iter().all(|kind| kind["training_maps"] == 42),
+        "{nearest:?}"
+    );
     let page = fs::read_to_string(d.join("report/report.html")).unwrap();
     assert!(page.contains("<h2>Counted as in the paper</h2>"));
     assert!(page.contains("<h2>Pairs that are most alike</h2>"));
@@ -184,7 +193,10 @@ fn a_generator_is_never_judged_by_what_it_was_trained_on() {
         "{said}"
     );
     let mixed = numbers(d, "mixed");
-    assert_eq!((&mixed["real"]["maps"], &mixed["second_real"]["maps"]), (&9.into(), &9.into()));
+    assert_eq!(
+        (&mixed["real"]["maps"], &mixed["second_real"]["maps"]),
+        (&9.into(), &9.into())
+    );
     // The same maps as those that are taken where none are named.
     done(d, "evaluate --checkpoint run --permutations 99 --out own");
     assert_eq!(numbers(d, "own")["sigma"], mixed["sigma"]);
@@ -243,7 +255,10 @@ fn a_generator_is_never_judged_by_what_it_was_trained_on() {
         d,
         "evaluate --checkpoint run --real new.npy --crops-per-parent 1 --permutations 99 --out new",
     );
-    assert!(said.contains("No copies of training maps were looked for"), "{said}");
+    assert!(
+        said.contains("No copies of training maps were looked for"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -151,8 +151,11 @@ impl SplitRecord {
     /// have moved to another directory.
     pub fn place(&self, maps: &Maps) -> Placed {
         let here = |path: &Path| std::fs::canonicalize(path).ok();
-        let known: Vec<(Option<PathBuf>, &FileShape)> =
-            self.files.iter().map(|file| (here(&file.path), file)).collect();
+        let known: Vec<(Option<PathBuf>, &FileShape)> = self
+            .files
+            .iter()
+            .map(|file| (here(&file.path), file))
+            .collect();
         let find = |shape: &FileShape| {
             let path = here(&shape.path);
             known.iter().position(|(place, file)| match place {
@@ -310,7 +313,10 @@ mod tests {
         // The second file alone, behind one that was not split.
         let other = Maps::open(&[make("c.npy", 3, 8), files[1].clone()]).unwrap();
         let placed = record.place(&other);
-        assert_eq!(placed.other, [0, 1, 2].map(|map| Region::whole(&other, map)));
+        assert_eq!(
+            placed.other,
+            [0, 1, 2].map(|map| Region::whole(&other, map))
+        );
         let shifted = |regions: &[Region]| -> Vec<Region> {
             let of_file = regions.iter().filter(|region| region.parent >= 6);
             of_file

@@ -97,7 +97,7 @@ impl Material<'_> {
             "minkowski_v1_per_map",
             "minkowski_v2_per_map",
         ];
-        let heading = "Minkowski functionals, thresholds in each map's own \u{3c3} (LensTools)";
+        let heading = "Minkowski functionals in each map's own \u{3c3} (LensTools)";
         add(self.thresholds("minkowski-per-map", heading, &own)?);
         add(self.thresholds(
             "peaks",

@@ -57,6 +57,7 @@ pub fn page(evaluation: &Evaluation, figures: &[Figure]) -> Result<Page, ReportE
             caption: figure.caption.clone(),
             pictures,
             wide: figure.wide,
+            columns: figure.columns,
         }));
     }
     blocks.push(Block::Heading("Every number".into()));
@@ -265,7 +266,11 @@ fn bins(result: &StatisticResult) -> Table {
             let p = values.get(index).copied().flatten();
             p.map_or(String::new(), p_value)
         };
-        row.push(format!("{}, {}", raw(&a.bootstrap.ks), raw(&a.bootstrap.ad)));
+        row.push(format!(
+            "{}, {}",
+            raw(&a.bootstrap.ks),
+            raw(&a.bootstrap.ad)
+        ));
         row
     });
     Table {

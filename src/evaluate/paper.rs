@@ -63,10 +63,26 @@ type Column = (
 );
 
 const COLUMNS: [Column; 5] = [
-    ("Kolmogorov-Smirnov, bootstrapped", |c| &c.bootstrap.ks, Some(0)),
-    ("Anderson-Darling, bootstrapped", |c| &c.bootstrap.ad, Some(1)),
-    ("Kolmogorov-Smirnov, parents permuted (calibrated)", |c| &c.ks.p, None),
-    ("Anderson-Darling, parents permuted (calibrated)", |c| &c.ad.p, None),
+    (
+        "Kolmogorov-Smirnov, bootstrapped",
+        |c| &c.bootstrap.ks,
+        Some(0),
+    ),
+    (
+        "Anderson-Darling, bootstrapped",
+        |c| &c.bootstrap.ad,
+        Some(1),
+    ),
+    (
+        "Kolmogorov-Smirnov, parents permuted (calibrated)",
+        |c| &c.ks.p,
+        None,
+    ),
+    (
+        "Anderson-Darling, parents permuted (calibrated)",
+        |c| &c.ad.p,
+        None,
+    ),
     (
         "Kolmogorov-Smirnov of histogram counts (uncalibrated)",
         |c| &c.paper_style_uncalibrated,
@@ -127,9 +143,16 @@ pub fn table(counts: &[PaperCount]) -> Table {
         ]
     });
     Table {
-        head: ["p-values", "bins", "counted", "generated", "real against real", "the paper"]
-            .map(str::to_owned)
-            .to_vec(),
+        head: [
+            "p-values",
+            "bins",
+            "counted",
+            "generated",
+            "real against real",
+            "the paper",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         rows: rows.collect(),
     }
 }

@@ -134,8 +134,14 @@ fn the_distance_of_pixels_is_exact_and_p_values_of_both_kinds_agree() {
     let found = found.evaluation;
     let real = pixels("real", lognormal, 1);
     let d = |other: &[f32]| crate::stats::ks_statistic(&real, other).unwrap();
-    assert_eq!(found.pixels.d, d(&pixels("generated", FieldKind::Gaussian, 3)));
-    assert_eq!(found.pixels.floor_d, d(&pixels("second real", lognormal, 2)));
+    assert_eq!(
+        found.pixels.d,
+        d(&pixels("generated", FieldKind::Gaussian, 3))
+    );
+    assert_eq!(
+        found.pixels.floor_d,
+        d(&pixels("second real", lognormal, 2))
+    );
     assert!(found.pixels.floor_d < 0.3 * found.pixels.d);
     let spectrum = found.statistic("power_spectrum").unwrap();
     let floor = &spectrum.second_real_against_real;
@@ -152,10 +158,20 @@ fn the_distance_of_pixels_is_exact_and_p_values_of_both_kinds_agree() {
     assert!(both > 40, "{both}");
     let counts = &found.paper_counts;
     assert_eq!(counts.len(), 10);
-    assert!(counts.iter().all(|c| c.generated.iter().sum::<usize>() == c.tested));
+    assert!(
+        counts
+            .iter()
+            .all(|c| c.generated.iter().sum::<usize>() == c.tested)
+    );
     // The functionals of Gaussian fields are wrong nearly everywhere: hardly any p-value is high.
-    let minkowski = counts.iter().find(|c| c.about.contains("Minkowski")).unwrap();
-    assert!(minkowski.generated[3] > 2 * minkowski.second_real[3], "{minkowski:?}");
+    let minkowski = counts
+        .iter()
+        .find(|c| c.about.contains("Minkowski"))
+        .unwrap();
+    assert!(
+        minkowski.generated[3] > 2 * minkowski.second_real[3],
+        "{minkowski:?}"
+    );
 }
 
 #[test]
@@ -206,13 +222,23 @@ fn a_map_that_comes_twice_is_found_by_every_kind_of_distance() {
         let closest = pairs.closest[0];
         assert_eq!((closest.first, closest.second), (7, 110), "{pairs:?}");
         assert!(closest.distance < 0.1 * pairs.real_least(), "{pairs:?}");
-        assert!(pairs.closest.windows(2).all(|w| w[0].distance <= w[1].distance));
+        assert!(
+            pairs
+                .closest
+                .windows(2)
+                .all(|w| w[0].distance <= w[1].distance)
+        );
     }
     let pixels = novelty.pairs_by(Kind::Pixels).unwrap();
     assert!(pixels.complete_below.unwrap() > 0.1, "{pixels:?}");
     assert_eq!(grade(&found, "novelty"), Grade::Fails);
     let honest = evaluated(false);
-    assert_eq!(grade(&honest, "novelty"), Grade::Agrees, "{:#?}", honest.novelty);
+    assert_eq!(
+        grade(&honest, "novelty"),
+        Grade::Agrees,
+        "{:#?}",
+        honest.novelty
+    );
 }
 
 #[test]

@@ -60,7 +60,10 @@ fn groups_of_maps_stay_together_and_unknown_parents_are_said_to_be() {
     let directory = tempfile::tempdir().unwrap();
     let path = [file(&directory, "a.npy", 12, 8)];
     let maps = open("real", &path).unwrap();
-    let [first, _] = whole(&maps, 8, Some(3)).unwrap().halves(usize::MAX).unwrap();
+    let [first, _] = whole(&maps, 8, Some(3))
+        .unwrap()
+        .halves(usize::MAX)
+        .unwrap();
     assert!(first.units_known && first.len() == 6);
     let mut units = first.units.clone();
     units.dedup();
@@ -96,7 +99,9 @@ fn maps_that_are_kept_are_made_once() {
     let made = std::cell::RefCell::new(Vec::new());
     let fill = |indices: &[usize], out: &mut [f32]| {
         made.borrow_mut().extend_from_slice(indices);
-        out.iter_mut().zip(indices).for_each(|(to, &map)| *to = map as f32);
+        out.iter_mut()
+            .zip(indices)
+            .for_each(|(to, &map)| *to = map as f32);
         Ok(())
     };
     let units = (0..9).collect();

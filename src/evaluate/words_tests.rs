@@ -1,9 +1,7 @@
 //! The words follow from the numbers alone.
 
 use super::*;
-use crate::evaluate::evaluation::{
-    Bin, Comparison, PixelResult, SetInfo, Spread, StatisticResult,
-};
+use crate::evaluate::evaluation::{Bin, Comparison, PixelResult, SetInfo, Spread, StatisticResult};
 use crate::evaluate::novelty::{
     Kind, NearestKind, NearestResult, NoveltyResult, PairFound, PairsResult,
 };
@@ -258,6 +256,7 @@ fn remembered_and_repeated_maps_fail() {
         real_typical: 1.0,
         closer_than_real: 3,
         expected_closer: 1.5,
+        expected_as_close: closest,
     };
     let nearest = |kind, smallest| NearestKind {
         kind,
@@ -295,12 +294,22 @@ fn remembered_and_repeated_maps_fail() {
     };
     let copied = novelty(0.1, 0.9, 1.0);
     assert_eq!(copied.grade, Grade::Fails);
-    for words in ["10 of 10 generated", "by pixels", "by discriminator features"] {
+    for words in [
+        "10 of 10 generated",
+        "by pixels",
+        "by discriminator features",
+    ] {
         assert!(copied.text.contains(words), "{}", copied.text);
     }
     assert!(!copied.text.contains("spectrum") && !copied.text.contains("pairs"));
     let repeated = novelty(1.1, 0.0, 1.0);
-    for words in ["3 pairs among 500", "by pixels", "by power spectrum", "by discriminator"] {
+    for words in [
+        "3 pairs among 500",
+        "by pixels",
+        "by power spectrum",
+        "by discriminator",
+        "0e0 such pairs",
+    ] {
         assert!(repeated.text.contains(words), "{}", repeated.text);
     }
     let narrow = novelty(1.1, 0.9, 0.7);

@@ -296,5 +296,8 @@ fn prepared_maps_are_the_maps_that_are_measured() {
         assert!((a - b).abs() < 1e-5 * a.abs().max(1e-6), "{a} {b}");
     }
     let flat = changed.prepared(&[0.5; 2048], 5).unwrap_err();
-    assert!(matches!(flat, StatsError::Constant { map: 5, .. }), "{flat}");
+    assert!(
+        matches!(flat, StatsError::Constant { map: 5, .. }),
+        "{flat}"
+    );
 }

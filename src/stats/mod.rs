@@ -70,7 +70,7 @@ pub use neighbours::{
     Element as PairElement, NearestMaps, Neighbour, Pair, log_features, nearest_features,
     nearest_vectors,
 };
-pub use novelty::{Diversity, Novelty, Repeats, Spread};
+pub use novelty::{Diversity, Novelty, Repeats, Spread, expected_within};
 pub use pairs::{
     ClosestPairs, Coarse, PairProgress, closest_coarse, closest_features, closest_maps,
     closest_vectors, turned_distance, typical_distance,

@@ -79,12 +79,7 @@ impl<T: Element> Queries<T> {
 
     /// The `keep` nearest of `set` `[n, elements]` to each query, in ascending order; vector i has
     /// index `offset + i`.
-    fn nearest(
-        &self,
-        set: ArrayView2<'_, T>,
-        offset: usize,
-        keep: usize,
-    ) -> Vec<Vec<Neighbour>> {
+    fn nearest(&self, set: ArrayView2<'_, T>, offset: usize, keep: usize) -> Vec<Vec<Neighbour>> {
         let norms: Vec<f64> = set
             .rows()
             .into_iter()
@@ -311,7 +306,11 @@ fn plain<T: Element>(features: Array2<T>) -> Queries<T> {
     }
 }
 
-pub(super) fn checked(maps: &[f32], side: usize, before: usize) -> Result<ArrayView2<'_, f32>, StatsError> {
+pub(super) fn checked(
+    maps: &[f32],
+    side: usize,
+    before: usize,
+) -> Result<ArrayView2<'_, f32>, StatsError> {
     let pixels = side * side;
     let shape = StatsError::Shape {
         got: maps.len(),

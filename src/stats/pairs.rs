@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, s};
 use rayon::prelude::*;
 
-use super::neighbours::{Element, Neighbour, Pair, SYMMETRIES, squared_distance, squared_norm};
 use super::StatsError;
+use super::neighbours::{Element, Neighbour, Pair, SYMMETRIES, squared_distance, squared_norm};
 use crate::data::Symmetry;
 
 /// Vectors of the one and of the other side of a matrix product.
@@ -237,7 +237,9 @@ fn closest<T: Element, E: From<StatsError>>(
         .step_by(FIRST_BLOCK)
         .flat_map(|first| {
             let start = first / SECOND_BLOCK * SECOND_BLOCK;
-            (start..count).step_by(SECOND_BLOCK).map(move |second| (first, second))
+            (start..count)
+                .step_by(SECOND_BLOCK)
+                .map(move |second| (first, second))
         })
         .collect();
     let best = Mutex::new(Shortest::new(keep));

@@ -94,12 +94,18 @@ fn vectors_of_either_type_give_the_pairs_of_measuring_all_on_any_number_of_threa
     assert!((typical_distance(&narrow, len) / rms - 1.0).abs() < 1e-9);
     expected.sort_by(|a, b| a.0.total_cmp(&b.0));
     let found = closest_vectors(&narrow, len, 50, &mut quiet()).unwrap();
-    assert_eq!(found, closest_vectors(&wide, len, 50, &mut quiet()).unwrap());
+    assert_eq!(
+        found,
+        closest_vectors(&wide, len, 50, &mut quiet()).unwrap()
+    );
     for (pair, &(distance, first, second)) in found.pairs.iter().zip(&expected) {
         assert_eq!((pair.first, pair.second.index), (first, second));
         assert!((pair.second.distance - distance).abs() < 1e-12);
     }
-    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let alone = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
     let again = alone.install(|| closest_vectors(&narrow, len, 50, &mut quiet()));
     assert_eq!(again.unwrap(), found);
 }
@@ -109,13 +115,21 @@ fn a_search_can_be_stopped_and_faulty_values_are_refused() {
     let values = vec![0.5_f32; 40];
     let stopped = closest_vectors(&values, 4, 3, &mut |_, _| Err(StatsError::AllEqual));
     assert_eq!(stopped, Err(StatsError::AllEqual));
-    let refused = |values: &[f32], len, keep| {
-        closest_vectors(values, len, keep, &mut quiet()).unwrap_err()
-    };
-    assert!(matches!(refused(&values[..4], 4, 3), StatsError::TooFew { got: 1, .. }));
-    assert!(matches!(refused(&values, 3, 3), StatsError::Length { got: 1, .. }));
+    let refused =
+        |values: &[f32], len, keep| closest_vectors(values, len, keep, &mut quiet()).unwrap_err();
+    assert!(matches!(
+        refused(&values[..4], 4, 3),
+        StatsError::TooFew { got: 1, .. }
+    ));
+    assert!(matches!(
+        refused(&values, 3, 3),
+        StatsError::Length { got: 1, .. }
+    ));
     assert!(matches!(refused(&values, 4, 0), StatsError::NoRepeats(_)));
     let mut bad = values.clone();
     bad[13] = f32::INFINITY;
-    assert!(matches!(refused(&bad, 4, 3), StatsError::Feature { map: 3, bin: 1, .. }));
+    assert!(matches!(
+        refused(&bad, 4, 3),
+        StatsError::Feature { map: 3, bin: 1, .. }
+    ));
 }

@@ -187,9 +187,7 @@ impl StreamedKs {
         let mut largest = self.largest;
         for candidate in &self.candidates {
             let mut below = candidate.below;
-            while let Some((_, [x, y])) =
-                values.next_if(|(key, _)| bin(**key) == candidate.bin)
-            {
+            while let Some((_, [x, y])) = values.next_if(|(key, _)| bin(**key) == candidate.bin) {
                 below = [below[0] + x, below[1] + y];
                 let difference = i128::from(below[0]) * m - i128::from(below[1]) * n;
                 largest = difference.abs().max(largest);

@@ -310,7 +310,10 @@ pub(super) struct Opened {
     kept: Option<String>,
 }
 
-pub(super) fn open_maps(config: &Config, progress: &dyn Fn(usize, usize)) -> Result<Opened, DataError> {
+pub(super) fn open_maps(
+    config: &Config,
+    progress: &dyn Fn(usize, usize),
+) -> Result<Opened, DataError> {
     let data = &config.data;
     if data.paths.is_empty() {
         let size = config.architecture.map_size;

@@ -148,7 +148,8 @@ impl<B: Backend> LoadedFeatures<B> {
                 let unread = self.input.part(maps.len(), rest);
                 self.backend.upload(unread, &vec![0.0; rest])?;
             }
-            self.program.run(&mut self.backend, &StepScalars::default())?;
+            self.program
+                .run(&mut self.backend, &StepScalars::default())?;
             let planes = &mut planes[..maps.len() / self.map_len * plane_len];
             self.backend
                 .download(self.output.part(0, planes.len()), planes)?;
@@ -233,12 +234,16 @@ mod tests {
             tape.keep(pass.output);
             let program = tape.plan();
             backend.reserve(program.arena_len()).unwrap();
-            backend.upload(memory.parameters, &weights.parameters).unwrap();
+            backend
+                .upload(memory.parameters, &weights.parameters)
+                .unwrap();
             backend.upload(memory.running, &weights.running).unwrap();
             backend.upload(program.resolve(input), &maps).unwrap();
             program.run(&mut backend, &StepScalars::default()).unwrap();
             let mut logits = [0.0; 3];
-            backend.download(program.resolve(pass.output), &mut logits).unwrap();
+            backend
+                .download(program.resolve(pass.output), &mut logits)
+                .unwrap();
             logits
         };
         let last = network.blocks.last().unwrap();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
-use super::EvaluateArgs;
 use super::super::progress::CountBar;
+use super::EvaluateArgs;
 use cosmogan::data::{Maps, Placed, Region, SplitRecord};
 use cosmogan::evaluate::{CropRules, MapSource, Pool, open, origin};
 use cosmogan::train::checkpoint::Description;
@@ -61,7 +61,10 @@ impl EvaluateArgs {
             let run = run.as_ref().map_err(|error| {
                 anyhow::anyhow!("the maps that the run was trained on cannot be had: {error}")
             });
-            self.held_out(run.context("give --real FILES of maps that it was not trained on")?, rules)?
+            self.held_out(
+                run.context("give --real FILES of maps that it was not trained on")?,
+                rules,
+            )?
         } else {
             let beside = split_record_of(checkpoint)?;
             let record = beside.or_else(|| Some(run.as_ref().ok()?.record.clone()));
@@ -143,7 +146,9 @@ impl EvaluateArgs {
                         .to_owned(),
                 );
                 Placed {
-                    other: (0..maps.len()).map(|map| Region::whole(&maps, map)).collect(),
+                    other: (0..maps.len())
+                        .map(|map| Region::whole(&maps, map))
+                        .collect(),
                     ..Placed::default()
                 }
             }

@@ -46,9 +46,8 @@ pub fn novelty(
     progress: &Progress<'_>,
 ) -> Result<Found, EvaluateError> {
     let (pairs, pairs_strip) = repeats::repeats(sketcher, &mut sets, progress)?;
-    let spectra = |measured: &Measured| {
-        Spread::of_features(sketcher.log_spectra(&measured.sketches).view())
-    };
+    let spectra =
+        |measured: &Measured| Spread::of_features(sketcher.log_spectra(&measured.sketches).view());
     let (real, generated) = (sets.real.0, sets.generated.0);
     let pixel_diversity = Diversity::new(&real.spread, &generated.spread)?.mean;
     let spectral_diversity = Diversity::new(&spectra(real)?, &spectra(generated)?)?.mean;

@@ -80,8 +80,13 @@ pub fn nearest(
         ndarray::Array2::from_shape_vec((values.len() / bins, bins), values).unwrap_or_default()
     };
     let spectra = table(spectra);
-    let by_spectrum = queries
-        .map(|set| nearest_features(table(sketcher.spectra(set)?).view(), spectra.view(), SHOWN.1));
+    let by_spectrum = queries.map(|set| {
+        nearest_features(
+            table(sketcher.spectra(set)?).view(),
+            spectra.view(),
+            SHOWN.1,
+        )
+    });
     let [generated_pixels, real_pixels] = by_pixels.map(NearestMaps::finish);
     let [generated_spectra, real_spectra] = by_spectrum;
     let mut kinds = vec![
@@ -135,7 +140,10 @@ pub fn nearest(
                     Kind::PowerSpectrum => "in ln P",
                     Kind::DiscriminatorFeatures => "features",
                 };
-                maps.push((map, format!("{:.2} {short}", neighbour.distance / both.unit)));
+                maps.push((
+                    map,
+                    format!("{:.2} {short}", neighbour.distance / both.unit),
+                ));
             }
         }
         let words: Vec<&str> = kinds.iter().map(|both| both.kind.words()).collect();

@@ -5,14 +5,14 @@ use rayon::prelude::*;
 
 use super::super::error::EvaluateError;
 use super::super::measure::Progress;
+use super::Sets;
 use super::result::{Kind, PairFound, PairsResult};
 use super::sketch::{Sketcher, Sketches};
-use super::Sets;
 use crate::data::Symmetry;
 use crate::report::strip::{Row, Strip};
 use crate::stats::{
     ClosestPairs, Pair, PairElement, Repeats, StatsError, closest_coarse, closest_vectors,
-    turned_distance, typical_distance,
+    expected_within, turned_distance, typical_distance,
 };
 
 /// Pairs that are listed, and whose maps are compared pixel by pixel.
@@ -82,7 +82,10 @@ pub fn repeats(
             real: by_vectors(&real.spectra, sketcher.bins(), progress)?,
             typical: [generated, &real].map(|s| typical_distance(&s.spectra, sketcher.bins())),
             unit: 1.0,
-            how: format!("L2 of ln P in {} log bins; all pairs were measured", sketcher.bins()),
+            how: format!(
+                "L2 of ln P in {} log bins; all pairs were measured",
+                sketcher.bins()
+            ),
         },
     ];
     if let Some(features) = &sketcher.features {
@@ -163,7 +166,9 @@ fn by_pixels(
     }
     let (side, size) = (sketcher.side, sketcher.side * sketcher.side);
     // Neighbours in the list of maps share what is read or made.
-    found.pairs.sort_by_key(|pair| (pair.first, pair.second.index));
+    found
+        .pairs
+        .sort_by_key(|pair| (pair.first, pair.second.index));
     let all = found.pairs.len();
     let mut done = 0;
     for pairs in found.pairs.chunks_mut(AT_ONCE) {
@@ -225,10 +230,15 @@ impl Both {
             real_typical: self.typical[1] / self.unit,
             closer_than_real: repeats.pairs,
             expected_closer: repeats.expected,
+            expected_as_close: expected_within(
+                repeats.least * self.typical[1] / self.typical[0],
+                real,
+                repeats.expected,
+            ),
         })
     }
 
-    /// The two closest generated pairs, and the closest real one.
+    /// The closest generated pair, and the closest real one.
     fn row(
         &self,
         side: usize,
@@ -251,7 +261,7 @@ impl Both {
             ));
             Ok(())
         };
-        for pair in self.generated.pairs.iter().take(2) {
+        if let Some(pair) = self.generated.pairs.first() {
             add(pair, pick, "generated")?;
         }
         if let Some(pair) = self.real.pairs.first() {
@@ -259,7 +269,7 @@ impl Both {
         }
         Ok(Row {
             label: format!(
-                "by {} ({}): the two closest generated pairs, and the closest real one",
+                "by {} ({}): the closest generated pair, and the closest real one",
                 self.kind.words(),
                 self.kind.unit()
             ),

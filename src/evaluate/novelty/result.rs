@@ -102,6 +102,9 @@ pub struct PairsResult {
     pub closer_than_real: usize,
     /// How many a perfect generator has on average: its pairs over the pairs of the real set.
     pub expected_closer: f64,
+    /// How many pairs as close as its closest one a perfect generator would have, extrapolated from the
+    /// closest real pairs; distances over the typical one of either set.
+    pub expected_as_close: f64,
 }
 
 /// Two maps of one set.

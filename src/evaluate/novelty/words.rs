@@ -12,7 +12,10 @@ pub fn sentence(novelty: &NoveltyResult) -> Sentence {
     let mut parts = Vec::new();
     if let Some(nearest) = &novelty.nearest {
         let searched = nearest.searched;
-        let copied = nearest.kinds.iter().filter_map(|kind| copied(kind, searched));
+        let copied = nearest
+            .kinds
+            .iter()
+            .filter_map(|kind| copied(kind, searched));
         parts.extend(copied);
     }
     parts.extend(novelty.pairs.iter().filter_map(repeated));
@@ -81,33 +84,35 @@ fn copied(kind: &NearestKind, searched: usize) -> Option<String> {
     })
 }
 
+/// Pairs of spectra and of features as close as the closest one, of a perfect generator, below which it is
+/// called a repetition: once in a thousand evaluations by chance.
+const UNLIKELY: f64 = 1e-3;
+
 /// Pairs that are more alike than they should be.
 fn repeated(pairs: &PairsResult) -> Option<String> {
-    let found = match pairs.kind {
-        Kind::Pixels => {
-            pairs.least() < 0.5 * pairs.real_least()
-                || pairs.closer_than_real as f64 > 20.0 * pairs.expected_closer.max(1.0)
-        }
-        // Where the whole set is narrower than the real one, its closest pair is so, too.
-        Kind::PowerSpectrum | Kind::DiscriminatorFeatures => {
-            pairs.least() / pairs.typical < 0.5 * pairs.real_least() / pairs.real_typical
-        }
-    };
+    let (kind, unit) = (pairs.kind.words(), pairs.kind.unit());
+    let (maps, real_maps) = (pairs.maps, pairs.real_maps);
+    let (least, real_least) = (pairs.least(), pairs.real_least());
+    if pairs.kind != Kind::Pixels {
+        // Many more maps than real ones have a closer pair for that alone.
+        return (pairs.expected_as_close < UNLIKELY).then(|| {
+            format!(
+                "two of {maps} generated maps are {least:.3} {unit} apart by {kind}, where a perfect generator would \
+                 have {:.0e} such pairs (the closest of {real_maps} real maps: {real_least:.3})",
+                pairs.expected_as_close
+            )
+        });
+    }
+    let many = pairs.closer_than_real as f64 > 20.0 * pairs.expected_closer.max(1.0);
     let at_least = match pairs.closer_than_real >= MOST_PAIRS {
         true => "at least ",
         false => "",
     };
-    found.then(|| {
+    (many || least < 0.5 * real_least).then(|| {
         format!(
-            "{at_least}{} pairs among {} generated maps are more alike, by {}, than any two of {} real ones (the closest \
-             {:.3} {}; of real maps {:.3})",
-            pairs.closer_than_real,
-            pairs.maps,
-            pairs.kind.words(),
-            pairs.real_maps,
-            pairs.least(),
-            pairs.kind.unit(),
-            pairs.real_least()
+            "{at_least}{} pairs among {maps} generated maps are more alike, by {kind}, than any two of {real_maps} real \
+             ones (the closest {least:.3} {unit}; of real maps {real_least:.3})",
+            pairs.closer_than_real
         )
     })
 }
@@ -128,7 +133,10 @@ pub fn rows(novelty: &NoveltyResult) -> Vec<[String; 3]> {
                 format!("{:.3} ({:.3})", kind.real_median, kind.real_smallest),
             ]);
             rows.push([
-                format!("nearer by {} than any real one (expected)", kind.kind.words()),
+                format!(
+                    "nearer by {} than any real one (expected)",
+                    kind.kind.words()
+                ),
                 format!(
                     "{} of {} ({:.1})",
                     kind.nearer_than_real, nearest.searched, kind.expected_nearer
@@ -142,7 +150,11 @@ pub fn rows(novelty: &NoveltyResult) -> Vec<[String; 3]> {
             format!("{least:.3} of {maps} maps (all pairs {typical:.2})")
         };
         rows.push([
-            format!("closest pair by {}, {} (rms)", pairs.kind.words(), pairs.kind.unit()),
+            format!(
+                "closest pair by {}, {} (rms)",
+                pairs.kind.words(),
+                pairs.kind.unit()
+            ),
             many(pairs.maps, pairs.least(), pairs.typical),
             many(pairs.real_maps, pairs.real_least(), pairs.real_typical),
         ]);
@@ -151,7 +163,10 @@ pub fn rows(novelty: &NoveltyResult) -> Vec<[String; 3]> {
             false => pairs.closer_than_real.to_string(),
         };
         rows.push([
-            format!("pairs closer by {} than any real one (expected)", pairs.kind.words()),
+            format!(
+                "pairs closer by {} than any real one (expected)",
+                pairs.kind.words()
+            ),
             format!("{listed} ({:.1})", pairs.expected_closer),
             String::new(),
         ]);
