@@ -106,12 +106,40 @@ fn a_checkpoint_is_evaluated_and_walked_through() {
     let train = "train --size 16 --layers 2 --base 4 --latent 8 --batch 4 --validation-maps 8 --steps 3 \
                  --angle 1 --data maps.npy --crops-per-parent 1 --out run";
     done(d, train);
-    let words = "evaluate --real maps.npy --crops-per-parent 1 --checkpoint run --train maps.npy \
-                 --permutations 99 --out report";
-    let said = done(d, words);
-    assert!(said.contains("was trained on maps of"), "{said}");
+    let said = done(
+        d,
+        "evaluate --checkpoint run --permutations 99 --birthday 64 --out report",
+    );
+    assert!(
+        said.contains("its test maps (9 crops of 9 parents)"),
+        "{said}"
+    );
+    assert!(
+        said.contains("its validation maps (9 crops of 9 parents)"),
+        "{said}"
+    );
+    assert!(
+        said.contains("the run's own training maps (42 crops"),
+        "{said}"
+    );
     assert!(said.contains("Novelty"), "{said}");
+    let found = numbers(d, "report");
+    let pairs = found["novelty"]["pairs"].as_array().unwrap();
+    let kinds: Vec<&str> = pairs.iter().map(|p| p["kind"].as_str().unwrap()).collect();
+    assert_eq!(
+        kinds,
+        ["pixels", "power_spectrum", "discriminator_features"]
+    );
+    assert!(pairs.iter().all(|pairs| pairs["maps"] == 64), "{pairs:?}");
+    let nearest = found["novelty"]["nearest"]["kinds"].as_array().unwrap();
+    assert_eq!(nearest.len(), 3);
+    assert!(
+        nearest.iter().all(|kind| kind["training_maps"] == 42),
+        "{nearest:?}"
+    );
     let page = fs::read_to_string(d.join("report/report.html")).unwrap();
+    assert!(page.contains("<h2>Counted as in the paper</h2>"));
+    assert!(page.contains("<h2>Pairs that are most alike</h2>"));
     assert!(
         page.contains("<h2>Interpolation</h2>") && page.contains("<h2>Nearest training maps</h2>")
     );
@@ -137,6 +165,100 @@ fn a_checkpoint_is_evaluated_and_walked_through() {
             .fold(0.0, f32::max);
         assert!(worst < 1e-6, "{worst}");
     }
+}
+
+/// The numbers of an evaluation.
+fn numbers(directory: &Path, report: &str) -> serde_json::Value {
+    let text = fs::read_to_string(directory.join(report).join("statistics.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn a_generator_is_never_judged_by_what_it_was_trained_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let d = directory.path();
+    let train = "train --size 16 --layers 2 --base 4 --latent 8 --batch 4 --validation-maps 4 --steps 2 \
+                 --angle 1";
+    write_maps(&d.join("maps.npy"), 60, 16);
+    write_maps(&d.join("new.npy"), 30, 16);
+    done(
+        d,
+        &format!("{train} --data maps.npy --crops-per-parent 1 --out run"),
+    );
+    // The very file that was trained on, beside one that was not.
+    let words = "evaluate --checkpoint run --real maps.npy --crops-per-parent 1 --permutations 99 --out mixed";
+    let said = done(d, words);
+    assert!(
+        said.contains("42 were trained on and are left out, 9 are its test maps, 9 its validation"),
+        "{said}"
+    );
+    let mixed = numbers(d, "mixed");
+    assert_eq!(
+        (&mixed["real"]["maps"], &mixed["second_real"]["maps"]),
+        (&9.into(), &9.into())
+    );
+    // The same maps as those that are taken where none are named.
+    done(d, "evaluate --checkpoint run --permutations 99 --out own");
+    assert_eq!(numbers(d, "own")["sigma"], mixed["sigma"]);
+    let said = done(
+        d,
+        "evaluate --checkpoint run --real new.npy --crops-per-parent 1 --permutations 99 --out new",
+    );
+    assert!(!said.contains("left out"), "{said}");
+    assert_eq!(numbers(d, "new")["real"]["maps"], 15);
+    // A checkpoint that was taken out of its run knows its maps, and only its maps.
+    fs::create_dir(d.join("away")).unwrap();
+    let best: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(d.join("run/best.json")).unwrap()).unwrap();
+    let name = best["checkpoint"].as_str().unwrap();
+    fs::copy(
+        d.join("run/checkpoints").join(name),
+        d.join("away/g.safetensors"),
+    )
+    .unwrap();
+    let away = "evaluate --checkpoint away/g.safetensors --permutations 99 --out away/report";
+    assert!(done(d, away).contains("its test maps (9 crops of 9 parents)"));
+    // Files of training maps alone.
+    for map in 0..8 {
+        write_npy(&d.join(format!("one-{map}.npy")), 1, 16, |_, y, x| {
+            ((map + 3) * (y * y + x * x * x) % 31) as f32 * 1e-3
+        });
+    }
+    done(d, &format!("{train} --data one-*.npy --out run-of-files"));
+    let split: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(d.join("run-of-files/split.json")).unwrap())
+            .unwrap();
+    let trained: Vec<&str> = split["train"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|part| {
+            let file = part["file"].as_u64().unwrap() as usize;
+            split["files"][file]["path"].as_str().unwrap()
+        })
+        .collect();
+    assert!(trained.len() >= 4, "{trained:?}");
+    let words = format!(
+        "--checkpoint run-of-files --permutations 99 --real {}",
+        trained.join(" ")
+    );
+    refused(d, &words, &["was trained on all", "Leave out --real"]);
+    // A run whose maps are gone.
+    fs::remove_file(d.join("maps.npy")).unwrap();
+    refused(
+        d,
+        "--checkpoint run",
+        &["give --real", "cannot be had", "maps.npy"],
+    );
+    fs::remove_dir_all(d.join("new")).unwrap();
+    let said = done(
+        d,
+        "evaluate --checkpoint run --real new.npy --crops-per-parent 1 --permutations 99 --out new",
+    );
+    assert!(
+        said.contains("No copies of training maps were looked for"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -1,46 +1,43 @@
 //! `cosmogan evaluate`: how good generated maps are, with a report.
 
+mod made;
+mod real;
+
 use std::cell::RefCell;
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{ArgGroup, Args};
 
-use super::device::{Work, with_batch_advice};
-use super::generate::open_checkpoint;
-use super::interpolate::{strip_of, walks};
 use super::options::{DeviceArgs, PictureArgs};
 use super::progress::CountBar;
 use super::say;
-use cosmogan::backend::{Backend, BackendError};
-use cosmogan::data::{Maps, MapsProvenance, Provenance, Transforms};
+use cosmogan::data::{Maps, MapsProvenance, Provenance};
 use cosmogan::evaluate::{
-    CropRules, EvaluateError, Grade, MapSource, Outcome, Request, Settings, all, evaluate, halves,
-    open,
+    CropRules, EvaluateError, Features, Grade, MapSource, Outcome, Pool, Request, Settings,
+    evaluate, open, origin,
 };
 use cosmogan::report::strip::Strip;
-use cosmogan::rng::Stream;
 use cosmogan::stats::arange;
-use cosmogan::train::{
-    CheckpointFile, LoadedGenerator, Stop, generator_arena_len, latents, provenance_of,
-    transform_of,
-};
+use cosmogan::train::Stop;
+
+use real::RealMaps;
 
 /// Say how good generated maps are, with a report
 ///
 /// Compares generated maps with held-out real ones in pixel distribution, power spectrum and its
 /// covariance, Minkowski functionals, peak counts and moments, beside what two sets of real maps
 /// show: real maps are dealt by parent into the set that generated maps are compared with and a second
-/// set, the noise floor. Writes report.html, statistics.json, arrays.npz and figures into --out. Give
-/// real maps that the generator was not trained on.
+/// set, the noise floor. Writes report.html, statistics.json, arrays.npz and figures into --out. With
+/// --checkpoint alone, real maps are those that its run held out, and copies are looked for among those that
+/// it was trained on.
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("maps to judge").args(["generated", "checkpoint"]).required(true)))]
 pub struct EvaluateArgs {
     /// Real maps, not trained on: files, directories or quoted patterns. Larger ones than the
-    /// generated maps are cut into crops that do not overlap
-    #[arg(long, value_name = "PATH", required = true, num_args = 1..)]
+    /// generated maps are cut into crops that do not overlap. Of files that the run of --checkpoint was
+    /// trained on, only what it held out is taken [default: the test maps of that run]
+    #[arg(long, value_name = "PATH", required_unless_present = "checkpoint", num_args = 1..)]
     real: Vec<PathBuf>,
     /// Generated maps
     #[arg(long, value_name = "PATH", num_args = 1..)]
@@ -48,7 +45,8 @@ pub struct EvaluateArgs {
     /// A generator to make them with instead: checkpoint file, or a run directory
     #[arg(long, value_name = "FILE|DIR")]
     checkpoint: Option<PathBuf>,
-    /// Maps that the generator was trained on: says whether it remembers them
+    /// Maps that the generator was trained on: says whether it remembers them [default: the
+    /// training maps of the run of --checkpoint, if they can be had]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     train: Vec<PathBuf>,
     /// Side of a whole real map in degrees, where neither files nor the checkpoint tell it
@@ -60,6 +58,10 @@ pub struct EvaluateArgs {
     /// Most maps of each set [default: all real ones, and as many generated ones]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     maps: Option<u32>,
+    /// Maps of each set among which pairs are looked for that are alike (the birthday paradox; the
+    /// paper: 32768) [default: as many as are compared, 4096 at most]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..=65_536))]
+    birthday: Option<u32>,
     /// Edges of the power spectrum's bins (multipoles) as in numpy.arange; the paper's are
     /// 200:50000:200 [default: one bin a multiple of 360 degrees over the side]
     #[arg(long, value_name = "A:B:STEP", value_parser = l_edges)]
@@ -93,9 +95,8 @@ pub struct EvaluateArgs {
     device: DeviceArgs,
 }
 
-/// Interpolations on the page, and maps of each.
-const STRIPS: usize = 3;
-const FRAMES: usize = 7;
+/// Maps among which pairs are looked for where nobody said how many: seconds.
+const BIRTHDAY: usize = 4096;
 
 /// Edges of bins, `200:50000:200`, as `numpy.arange` has them.
 fn l_edges(text: &str) -> Result<Edges, String> {
@@ -117,10 +118,9 @@ pub fn run(arguments: &EvaluateArgs) -> Result<()> {
         bail!("--out {} is no directory", arguments.out.display());
     }
     let stop = Stop::install().context("cannot listen for Ctrl-C")?;
-    let real = open("real", &arguments.real)?;
     let outcome = match &arguments.checkpoint {
-        Some(path) => of_checkpoint(arguments, path, &real, &stop)?,
-        None => of_files(arguments, &real, &stop)?,
+        Some(path) => made::of_checkpoint(arguments, path, &stop)?,
+        None => of_files(arguments, &stop)?,
     };
     let page = outcome.write(&arguments.out)?;
     tell(&outcome);
@@ -146,167 +146,46 @@ fn tell(outcome: &Outcome) {
     }
 }
 
-fn of_files(arguments: &EvaluateArgs, real: &Arc<Maps>, stop: &Stop) -> Result<Outcome> {
+fn of_files(arguments: &EvaluateArgs, stop: &Stop) -> Result<Outcome> {
     let maps = open("generated", &arguments.generated)?;
     let told = maps.common_provenance(&Provenance::default())?;
     let side = maps.side(0);
-    let settings = arguments.settings(real, told.pixel_deg, side)?;
-    let [first, second] = arguments.halves(real, side)?;
+    let real = arguments.real_of_files(side)?;
+    let settings = arguments.settings(&real.maps, told.pixel_deg, side)?;
     let rules = CropRules {
         crops_per_parent: Some(1),
         ..arguments.rules(side)
     };
+    let [first, second] = &real.sets;
     let most = first.len().max(second.len());
-    let generated = all("generated", &maps, &arguments.generated, &rules, most)?;
-    let extras = (None, Vec::new());
-    evaluate_sets(
-        arguments,
-        [first, second, generated],
-        settings,
-        extras,
-        stop,
-    )
-}
-
-fn of_checkpoint(
-    arguments: &EvaluateArgs,
-    path: &Path,
-    real: &Arc<Maps>,
-    stop: &Stop,
-) -> Result<Outcome> {
-    let mut checkpoint = open_checkpoint(path)?;
-    let description = checkpoint.description().clone();
-    let architecture = &description.architecture;
-    let (side, channels) = (architecture.map_size, architecture.channels);
-    if channels != 1 {
-        bail!("the generator makes maps of {channels} channels; maps of one channel are evaluated");
-    }
-    let told = provenance_of(&description)?.side_deg;
-    let settings = arguments.settings(real, told.map(|angle| angle / side as f64), side)?;
-    let [first, second] = arguments.halves(real, side)?;
-    let transform = transform_of(&description)?;
-    let weights = checkpoint.generator_ema()?;
-    let device = arguments.device.select()?;
-    let batch = (arguments.batch as usize).min(first.len());
-    say(&format!(
-        "{} maps of {side}x{side} pixels from the averaged generator of step {}, in {}, on {}",
-        first.len(),
-        description.step,
-        device.arithmetic().describe(),
-        device.describe(),
-    ));
-    let made = device.run(Evaluating {
-        arguments,
-        checkpoint: &checkpoint,
-        weights: &weights,
-        transform: &transform,
-        batch,
-        real: [first, second],
-        settings,
-        notes: trained_on(real, checkpoint.path()),
-        stop,
-    });
-    let arena_len = |batch| generator_arena_len(architecture, batch, device.precision());
-    made.map_err(|error| with_batch_advice(error, batch, arena_len))
-}
-
-/// An evaluation of a generator, on whichever device serves.
-struct Evaluating<'a> {
-    arguments: &'a EvaluateArgs,
-    checkpoint: &'a CheckpointFile,
-    weights: &'a cosmogan::train::Weights,
-    transform: &'a Transforms,
-    batch: usize,
-    real: [MapSource<'a>; 2],
-    settings: Settings,
-    notes: Vec<String>,
-    stop: &'a Stop,
-}
-
-impl Work for Evaluating<'_> {
-    type Output = Outcome;
-
-    fn on<B: Backend>(self, backend: impl Fn() -> Result<B, BackendError>) -> Result<Outcome> {
-        let description = self.checkpoint.description();
-        let architecture = &description.architecture;
-        let generator = LoadedGenerator::new(backend()?, architecture, self.weights, self.batch)?;
-        let generator = RefCell::new(generator);
-        let seed = self.arguments.seed;
-        let make = |vectors: &[f32], out: &mut [f32]| -> Result<(), BackendError> {
-            let generator = &mut *generator.borrow_mut();
-            let pieces = vectors.chunks(self.batch * architecture.latent);
-            for (vectors, maps) in pieces.zip(out.chunks_mut(self.batch * architecture.map_len())) {
-                let LoadedGenerator {
-                    backend, sampler, ..
-                } = &mut *generator;
-                sampler.run(backend, vectors, maps)?;
-                self.transform.inverse(maps);
-            }
-            Ok(())
-        };
-        let side = architecture.map_size;
-        let vectors = walks(seed, STRIPS, FRAMES, architecture.latent);
-        let mut walked = vec![0.0; STRIPS * FRAMES * architecture.map_len()];
-        make(&vectors, &mut walked)?;
-        let interpolation = strip_of(&walked, side, FRAMES);
-        let [first, second] = self.real;
-        let maps = first.len();
-        let origin = format!("{}, seed {seed}", self.checkpoint.path().display());
-        let fill = |range: std::ops::Range<usize>, out: &mut [f32]| {
-            let (first, count) = (range.start as u64, range.len());
-            let vectors = latents(seed, Stream::Generate, first, count, architecture.latent);
-            make(&vectors, out).map_err(|error| EvaluateError::Generate(Box::new(error)))
-        };
-        let units = (0..maps as u64).collect();
-        let generated = MapSource::new("generated", origin, side, units, Box::new(fill));
-        let extras = (Some(interpolation), self.notes);
-        evaluate_sets(
-            self.arguments,
-            [first, second, generated],
-            self.settings,
-            extras,
-            self.stop,
-        )
-    }
-}
-
-/// A note where files of `real` are among those that the run of `checkpoint` recorded as its data.
-fn trained_on(real: &Maps, checkpoint: &Path) -> Vec<String> {
-    let record = checkpoint
-        .parent()
-        .and_then(Path::parent)
-        .and_then(|run| std::fs::read(run.join("split.json")).ok());
-    // A checkpoint that was moved has no record beside it.
-    let record: serde_json::Value = record
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or_default();
-    let files = record["files"].as_array().cloned().unwrap_or_default();
-    let known: HashSet<PathBuf> = files
-        .iter()
-        .filter_map(|file| std::fs::canonicalize(file["path"].as_str()?).ok())
-        .collect();
-    let mut paths = (0..real.len()).map(|parent| real.place(parent).path);
-    let Some(path) = paths.find(|path| {
-        let there = std::fs::canonicalize(path);
-        there.is_ok_and(|there| known.contains(&there))
-    }) else {
-        return Vec::new();
+    let generated = Pool::whole("generated", &maps, origin(&arguments.generated), rules)?;
+    let sets = Sets {
+        generated: generated.source(most.max(arguments.birthday_of(most)))?,
+        compared: most,
+        real,
+        features: None,
+        interpolation: None,
     };
-    vec![format!(
-        "The generator was trained on maps of {}: agreement with them is no proof that it does as well on maps that it \
-         has not seen. Give maps of other parents as --real.",
-        path.display()
-    )]
+    evaluate_sets(arguments, sets, settings, stop)
+}
+
+/// What is evaluated.
+struct Sets<'a> {
+    real: RealMaps,
+    generated: MapSource<'a>,
+    /// Generated maps that are compared with real ones.
+    compared: usize,
+    features: Option<Features<'a>>,
+    interpolation: Option<Strip>,
 }
 
 fn evaluate_sets(
     arguments: &EvaluateArgs,
-    sets: [MapSource<'_>; 3],
+    sets: Sets<'_>,
     settings: Settings,
-    (interpolation, notes): (Option<Strip>, Vec<String>),
     stop: &Stop,
 ) -> Result<Outcome> {
-    let [real, second_real, generated] = sets;
+    let [real, second_real] = sets.real.sets;
     let bar: RefCell<Option<(&'static str, CountBar)>> = RefCell::new(None);
     let progress = |label: &'static str, done: usize, of: usize| {
         if let Some(signal) = stop.requested() {
@@ -324,47 +203,37 @@ fn evaluate_sets(
         }
         Ok(())
     };
-    let side = real.side;
-    let training = if arguments.train.is_empty() {
-        None
-    } else {
-        let maps = open("training", &arguments.train)?;
-        let rules = arguments.rules(side);
-        Some(all(
-            "training",
-            &maps,
-            &arguments.train,
-            &rules,
-            usize::MAX,
-        )?)
-    };
     let request = Request {
-        training,
+        training: sets.real.training,
         real,
         second_real,
-        generated,
+        generated: sets.generated,
+        compared: sets.compared,
+        birthday: arguments.birthday_of(sets.compared),
+        features: sets.features,
         settings,
         permutations: arguments.permutations as usize,
         style: arguments.picture.style,
-        interpolation,
-        notes,
+        interpolation: sets.interpolation,
+        notes: sets.real.notes,
         program: concat!("cosmogan ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     Ok(evaluate(request, &progress)?)
 }
 
 impl EvaluateArgs {
+    /// Maps among which pairs are looked for, where `compared` are compared.
+    fn birthday_of(&self, compared: usize) -> usize {
+        self.birthday
+            .map_or(compared.min(BIRTHDAY), |maps| maps as usize)
+    }
+
     fn rules(&self, side: usize) -> CropRules {
         CropRules {
             side,
             crops_per_parent: self.crops_per_parent.map(|k| k as usize),
             seed: self.seed,
         }
-    }
-
-    fn halves<'a>(&self, real: &Arc<Maps>, side: usize) -> Result<[MapSource<'a>; 2]> {
-        let most = self.maps.map_or(usize::MAX, |maps| maps as usize);
-        Ok(halves(real, &self.real, &self.rules(side), most)?)
     }
 
     /// What all sets are measured with; `told` are degrees a pixel of the generated maps.

@@ -51,7 +51,7 @@ pub use provenance::{MapsProvenance, Provenance};
 pub use region::Region;
 pub use shuffle::shuffle;
 pub use split::{FileShape, Fractions, Split, SplitKind, SplitRules, SplitSummary, Strips};
-pub use split_record::SplitRecord;
+pub use split_record::{Placed, SplitRecord};
 pub use statistics::{Statistics, Survey, check_finite, pixels_of, survey};
 pub use symmetry::Symmetry;
 pub use synthetic::{SyntheticMaps, SyntheticSet, cache_directory};

@@ -42,6 +42,22 @@ struct Part {
     rows: Option<String>,
 }
 
+/// Maps by the set that a split put them into, as regions of one list of files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placed {
+    pub train: Vec<Region>,
+    pub validation: Vec<Region>,
+    pub test: Vec<Region>,
+    /// Of files that were not split.
+    pub other: Vec<Region>,
+}
+
+/// `start..end`.
+fn range(text: &str) -> Option<Range<usize>> {
+    let (start, end) = text.split_once("..")?;
+    Some(start.parse().ok()?..end.parse().ok()?)
+}
+
 impl SplitRecord {
     /// The record of `split`, which `rules` made of `maps`.
     pub fn new(maps: &Maps, split: &Split, rules: &SplitRules) -> Self {
@@ -77,23 +93,105 @@ impl SplitRecord {
                 source,
             }
         };
-        let text = match std::fs::read_to_string(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return write_atomic(path, |file| Ok(serde_json::to_writer_pretty(file, self)?))
-                    .map_err(io("write"));
-            }
-            text => text.map_err(io("read"))?,
-        };
-        let changed = |found: String| DataError::SplitChanged {
-            path: path.to_owned(),
-            found,
-        };
-        let kept: Self = serde_json::from_str(&text)
-            .map_err(|error| changed(format!("it cannot be read ({error})")))?;
-        match kept.difference(self) {
-            None => Ok(()),
-            Some(difference) => Err(changed(difference)),
+        if self.agrees_with(path)? {
+            return Ok(());
         }
+        write_atomic(path, |file| Ok(serde_json::to_writer_pretty(file, self)?))
+            .map_err(io("write"))
+    }
+
+    /// Checks that the record at `path`, where there is one, is the same; says whether there is one.
+    ///
+    /// # Errors
+    /// Another record or what is none, or a failure to read.
+    pub fn agrees_with(&self, path: &Path) -> Result<bool, DataError> {
+        let Some(kept) = Self::read(path)? else {
+            return Ok(false);
+        };
+        match kept.difference(self) {
+            None => Ok(true),
+            Some(found) => Err(DataError::SplitChanged {
+                path: path.to_owned(),
+                found,
+            }),
+        }
+    }
+
+    /// The record at `path`, where there is one.
+    ///
+    /// # Errors
+    /// What is no record, or a failure to read.
+    pub fn read(path: &Path) -> Result<Option<Self>, DataError> {
+        let text = match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|source| DataError::Io {
+                path: path.to_owned(),
+                action: "read",
+                source,
+            })?,
+        };
+        let record = serde_json::from_str(&text).map_err(|error| DataError::SplitChanged {
+            path: path.to_owned(),
+            found: format!("it cannot be read ({error})"),
+        })?;
+        Ok(Some(record))
+    }
+
+    /// Maps of one size that were cut from one parent, where that was said.
+    pub fn crops_per_parent(&self) -> Option<usize> {
+        match self.kind {
+            SplitKind::Groups { crops_per_parent } => Some(crops_per_parent),
+            _ => None,
+        }
+    }
+
+    /// Where the split put each of `maps`, another list of files perhaps.
+    ///
+    /// A file is known by where it lies; one that lies there no more, by its name and shape: it may
+    /// have moved to another directory.
+    pub fn place(&self, maps: &Maps) -> Placed {
+        let here = |path: &Path| std::fs::canonicalize(path).ok();
+        let known: Vec<(Option<PathBuf>, &FileShape)> = self
+            .files
+            .iter()
+            .map(|file| (here(&file.path), file))
+            .collect();
+        let find = |shape: &FileShape| {
+            let path = here(&shape.path);
+            known.iter().position(|(place, file)| match place {
+                Some(_) => *place == path,
+                None => {
+                    file.path.file_name() == shape.path.file_name()
+                        && (file.maps, file.side) == (shape.maps, shape.side)
+                }
+            })
+        };
+        let mut placed = Placed::default();
+        let mut first = 0;
+        for shape in FileShape::of(maps) {
+            let parents = first..first + shape.maps;
+            first = parents.end;
+            let Some(file) = find(&shape) else {
+                let whole = parents.map(|parent| Region::whole(maps, parent));
+                placed.other.extend(whole);
+                continue;
+            };
+            for (parts, regions) in [
+                (&self.train, &mut placed.train),
+                (&self.validation, &mut placed.validation),
+                (&self.test, &mut placed.test),
+            ] {
+                for part in parts.iter().filter(|part| part.file == file) {
+                    let of_file = range(&part.maps).unwrap_or(0..0);
+                    let rows = part.rows.as_deref().and_then(range);
+                    regions.extend(of_file.map(|map| Region {
+                        parent: parents.start + map,
+                        rows: rows.clone().unwrap_or(0..shape.side),
+                    }));
+                }
+            }
+        }
+        placed
     }
 
     /// What differs from `now`, in words.
@@ -190,6 +288,69 @@ mod tests {
         assert_eq!(rows(&strips.train), "0..28");
         assert_eq!(rows(&strips.validation), "36..44");
         assert_eq!(rows(&strips.test), "52..60");
+    }
+
+    #[test]
+    fn maps_are_placed_where_the_split_put_them_in_any_list_that_names_their_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let make = |name, maps, side| write_maps(directory.path(), name, maps, side, |_, _, _| 0.0);
+        let files = [make("a.npy", 6, 8), make("b.npy", 4, 8)];
+        let maps = Maps::open(&files).unwrap();
+        let rules = SplitRules {
+            map_size: 8,
+            crops_per_parent: Some(2),
+            fractions: Fractions::default(),
+            seed: 3,
+        };
+        let split = Split::new(&FileShape::of(&maps), &rules).unwrap();
+        let record = SplitRecord::new(&maps, &split, &rules);
+        let all = record.place(&maps);
+        assert_eq!(
+            (&all.train, &all.validation, &all.test),
+            (&split.train, &split.validation, &split.test)
+        );
+        assert!(all.other.is_empty());
+        // The second file alone, behind one that was not split.
+        let other = Maps::open(&[make("c.npy", 3, 8), files[1].clone()]).unwrap();
+        let placed = record.place(&other);
+        assert_eq!(
+            placed.other,
+            [0, 1, 2].map(|map| Region::whole(&other, map))
+        );
+        let shifted = |regions: &[Region]| -> Vec<Region> {
+            let of_file = regions.iter().filter(|region| region.parent >= 6);
+            of_file
+                .map(|region| Region {
+                    parent: region.parent - 3,
+                    ..region.clone()
+                })
+                .collect()
+        };
+        assert_eq!(placed.train, shifted(&split.train));
+        assert_eq!(placed.test, shifted(&split.test));
+        assert_eq!(placed.validation, shifted(&split.validation));
+        // A file of the same name elsewhere is another one, until the first is gone.
+        let there = tempfile::tempdir().unwrap();
+        let copy = there.path().join("b.npy");
+        std::fs::copy(&files[1], &copy).unwrap();
+        let copied = Maps::open(std::slice::from_ref(&copy)).unwrap();
+        assert_eq!(record.place(&copied).other.len(), 4);
+        std::fs::remove_file(&files[1]).unwrap();
+        let moved = record.place(&copied);
+        assert!(moved.other.is_empty());
+        let maps = moved.train.len() + moved.validation.len() + moved.test.len();
+        assert_eq!(maps, 4);
+    }
+
+    #[test]
+    fn strips_are_placed_with_their_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = write_maps(directory.path(), "large.npy", 2, 60, |_, _, _| 0.0);
+        let maps = Maps::open(&[path]).unwrap();
+        let placed = record(&maps, 3).place(&maps);
+        let rows = |regions: &[Region]| regions.iter().map(|r| r.rows.clone()).collect::<Vec<_>>();
+        assert_eq!(rows(&placed.train), [0..28, 0..28]);
+        assert_eq!(rows(&placed.test), [52..60, 52..60]);
     }
 
     #[test]

@@ -2,12 +2,17 @@
 //! whole distribution, with p-values from permutations of whole parents.
 
 use super::error::EvaluateError;
-use super::evaluation::{Axis, Bin, Comparison, PixelResult, Spread, StatisticResult, Tests};
+use super::evaluation::{Axis, Bin, BootstrapTests, Comparison, Spread, StatisticResult, Tests};
 use super::measure::{Estimators, Measured};
 use crate::stats::{
     Design, MapStatistics, Parents, Resampler, Resampling, Statistic, StatsError,
     benjamini_hochberg, moment_tests,
 };
+
+/// How bootstrapped p-values come about.
+const BOOTSTRAP: &str = "share of pairs of samples, drawn with replacement from the parents of both sets together, whose \
+                         statistic is at least the observed one; not adjusted. For many parents close to the permutation's \
+                         p-value, for few not calibrated; the paper's own recipe is not published";
 
 /// Two sets, and how their parents trade places.
 pub struct Pair<'a> {
@@ -129,7 +134,7 @@ impl<'a> Pair<'a> {
             let options = Resampling {
                 seed,
                 permutations,
-                bootstraps: 0,
+                bootstraps: permutations,
             };
             Resampler::new(design, options)
         };
@@ -148,6 +153,21 @@ impl<'a> Pair<'a> {
             parents(self.first, self.second),
             parents(self.second, self.first),
         ]
+    }
+
+    /// How parents trade places.
+    pub fn design(&self) -> &Design {
+        self.resampler.design()
+    }
+
+    /// Random permutations behind each p-value.
+    pub fn permutations(&self) -> usize {
+        self.permutations
+    }
+
+    /// The seed of the permutations.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Independent units of both sets.
@@ -200,15 +220,15 @@ impl<'a> Pair<'a> {
                 },
             );
         }
+        let spread = |values: &[f64]| -> Vec<Option<f64>> {
+            let mut all = vec![None; bins];
+            for (&bin, value) in open.iter().zip(values) {
+                all[bin] = value.is_finite().then_some(*value);
+            }
+            all
+        };
         let tests = |test: &str, effect: &[f64], p: &[f64]| {
             let adjusted = benjamini_hochberg(p);
-            let spread = |values: &[f64]| -> Vec<Option<f64>> {
-                let mut all = vec![None; bins];
-                for (&bin, value) in open.iter().zip(values) {
-                    all[bin] = value.is_finite().then_some(*value);
-                }
-                all
-            };
             Tests {
                 test: test.to_owned(),
                 effect: spread(effect),
@@ -221,11 +241,6 @@ impl<'a> Pair<'a> {
             each.map(|found| found.as_ref().map_or(f64::NAN, value))
                 .collect()
         };
-        let paper: Vec<f64> = of(|found| found.paper_style);
-        let mut paper_style = vec![None; bins];
-        for (&bin, p) in open.iter().zip(&paper) {
-            paper_style[bin] = p.is_finite().then_some(*p);
-        }
         Ok(Comparison {
             mean: tests(
                 "difference of means in standard deviations of single real maps; Welch's t, permutation of parents",
@@ -247,7 +262,12 @@ impl<'a> Pair<'a> {
                 &of(|found| found.ad),
                 &of(|found| found.permutation.ad),
             ),
-            paper_style_uncalibrated: paper_style,
+            bootstrap: BootstrapTests {
+                test: BOOTSTRAP.into(),
+                ks: spread(&of(|found| found.bootstrap.map_or(f64::NAN, |p| p.ks))),
+                ad: spread(&of(|found| found.bootstrap.map_or(f64::NAN, |p| p.ad))),
+            },
+            paper_style_uncalibrated: spread(&of(|found| found.paper_style)),
         })
     }
 }
@@ -345,82 +365,4 @@ pub fn spreads(rows: &[f64], columns: usize) -> Vec<Spread> {
             }
         })
         .collect()
-}
-
-/// The distance between the distributions of all pixels, with p from permuting parents.
-///
-/// # Errors
-/// Sets whose parents cannot trade places.
-pub fn pixel_result(
-    estimators: &Estimators,
-    generated: &Pair<'_>,
-    floor: &Pair<'_>,
-) -> Result<PixelResult, EvaluateError> {
-    let widths: Vec<f64> = Estimators::edges(&estimators.fine, Statistic::Pdf)
-        .windows(2)
-        .map(|pair| pair[1] - pair[0])
-        .collect();
-    let (d, p) = pixel_test(generated, &widths);
-    let (floor_d, floor_p) = pixel_test(floor, &widths);
-    Ok(PixelResult {
-        test: "Kolmogorov-Smirnov D of all pixels on a grid of 0.02 sigma, from -6 to 20; permutation of parents"
-            .into(),
-        d,
-        p,
-        floor_d,
-        floor_p,
-    })
-}
-
-/// D and its p-value from densities of single maps.
-fn pixel_test(pair: &Pair<'_>, widths: &[f64]) -> (f64, f64) {
-    let bins = widths.len();
-    let design = pair.resampler.design();
-    let parents = design.parents();
-    let parents = parents.0 + parents.1;
-    // Distribution functions, summed over the maps of each parent.
-    let mut of_parent = vec![0.0; parents * bins];
-    let mut maps = vec![0.0; parents];
-    let rows = pair
-        .first
-        .fine
-        .chunks_exact(bins)
-        .chain(pair.second.fine.chunks_exact(bins));
-    for (row, &parent) in rows.zip(design.of_map()) {
-        let parent = parent as usize;
-        maps[parent] += 1.0;
-        let mut below = 0.0;
-        let sums = &mut of_parent[parent * bins..(parent + 1) * bins];
-        for ((sum, density), width) in sums.iter_mut().zip(row).zip(widths) {
-            below += density * width;
-            *sum += below;
-        }
-    }
-    let distance = |labels: &[bool]| {
-        let mut sums = [vec![0.0; bins], vec![0.0; bins]];
-        let mut counts = [0.0; 2];
-        for ((row, label), count) in of_parent.chunks_exact(bins).zip(labels).zip(&maps) {
-            let side = usize::from(!label);
-            counts[side] += count;
-            sums[side]
-                .iter_mut()
-                .zip(row)
-                .for_each(|(sum, value)| *sum += value);
-        }
-        let [first, second] = &sums;
-        let each = first.iter().zip(second);
-        each.map(|(a, b)| (a / counts[0] - b / counts[1]).abs())
-            .fold(0.0, f64::max)
-    };
-    let observed = distance(&design.observed());
-    // Thousands of parents times thousands of bins: fewer relabellings do.
-    let repeats = pair.permutations.min(999);
-    use rayon::prelude::*;
-    let larger = (0..repeats)
-        .into_par_iter()
-        .filter(|&repeat| {
-            distance(&design.relabelled(pair.seed, repeat)) >= observed * (1.0 - 1e-9)
-        })
-        .count();
-    (observed, (1 + larger) as f64 / (1 + repeats) as f64)
 }

@@ -22,7 +22,7 @@ pub enum EvaluateError {
     },
     /// A comparison cannot be made.
     #[error("the sets cannot be compared: {0}")]
-    Compare(StatsError),
+    Compare(#[from] StatsError),
     #[error(transparent)]
     Report(#[from] ReportError),
     #[error(

@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::novelty::NoveltyResult;
+use super::paper::PaperCount;
+
 /// A set of maps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetInfo {
@@ -51,6 +54,17 @@ pub struct Tests {
     pub adjusted: Vec<Option<f64>>,
 }
 
+/// Bootstrapped p-values, as the paper gives them; `None` for empty bins.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BootstrapTests {
+    /// How they came about.
+    pub test: String,
+    /// Of the Kolmogorov-Smirnov D.
+    pub ks: Vec<Option<f64>>,
+    /// Of the Anderson-Darling statistic.
+    pub ad: Vec<Option<f64>>,
+}
+
 /// A set of maps against the real ones.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
@@ -62,7 +76,10 @@ pub struct Comparison {
     pub ks: Tests,
     /// Anderson-Darling statistic, normalised as by Scholz and Stephens.
     pub ad: Tests,
-    /// The test of the paper, as far as it is known: not calibrated, for comparison only.
+    /// Bootstrapped p-values of the same D and A.
+    pub bootstrap: BootstrapTests,
+    /// scipy's p-value of the Kolmogorov-Smirnov test of two histograms' counts: not calibrated, for
+    /// comparison with numbers of that kind in the literature.
     pub paper_style_uncalibrated: Vec<Option<f64>>,
 }
 
@@ -104,7 +121,7 @@ pub struct StatisticResult {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PixelResult {
     pub test: String,
-    /// Kolmogorov-Smirnov distance D of generated and real pixels.
+    /// Kolmogorov-Smirnov distance D of generated and real pixels, exact.
     pub d: f64,
     pub p: f64,
     /// The same of the second set of real maps.
@@ -150,44 +167,6 @@ pub struct ChiSquaredResult {
     pub note: String,
     pub generated: f64,
     pub second_real: f64,
-}
-
-/// Whether the generator invents or remembers. Distances between maps are root mean squares of the
-/// differences of their pixels, in the real maps' sigma, modulo the 8 rotations and flips.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NoveltyResult {
-    pub training_source: String,
-    /// Training maps (crops that do not overlap) that were looked through.
-    pub training_maps: usize,
-    /// Generated maps whose nearest training map was looked for.
-    pub searched: usize,
-    /// Real maps that were not trained on, for which the same was done.
-    pub held_out_searched: usize,
-    /// Distance to the nearest training map: smallest and median of generated maps.
-    pub nearest_smallest: f64,
-    pub nearest_median: f64,
-    /// The same of real maps.
-    pub real_nearest_smallest: f64,
-    pub real_nearest_median: f64,
-    /// Generated maps nearer to a training map than any of the real ones, and how many of a perfect
-    /// generator are on average.
-    pub nearer_than_real: usize,
-    pub expected_nearer: f64,
-    /// Median distance (L2 in ln P, log bins) to the training map of most similar spectrum.
-    pub spectrum_nearest_median: f64,
-    pub real_spectrum_nearest_median: f64,
-    /// Maps of each set among which pairs were looked for.
-    pub duplicates_searched: usize,
-    /// Distance of the closest pair of generated maps, and of real ones.
-    pub closest_pair: f64,
-    pub real_closest_pair: f64,
-    /// Pairs of generated maps that are closer than any pair of real ones; a few are no surprise, and no
-    /// more than 1000 are counted.
-    pub duplicates: usize,
-    /// Standard deviation of a pixel over generated maps, over that of real maps (mean over pixels).
-    pub pixel_diversity: f64,
-    /// The same of ln P(l), mean over bins.
-    pub spectral_diversity: f64,
 }
 
 /// How well something agrees.
@@ -247,6 +226,8 @@ pub struct Evaluation {
     pub least_p: f64,
     pub pixels: PixelResult,
     pub statistics: Vec<StatisticResult>,
+    /// p-values counted as the paper counts its own.
+    pub paper_counts: Vec<PaperCount>,
     pub covariance: Option<CovarianceResult>,
     pub chi_squared: Option<ChiSquaredResult>,
     pub novelty: Option<NoveltyResult>,

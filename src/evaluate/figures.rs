@@ -74,6 +74,8 @@ pub struct Material<'a> {
     pub style: PictureStyle,
     /// Rows of nearest neighbours, where training maps were given.
     pub neighbours: Option<Strip>,
+    /// Rows of pairs that are alike.
+    pub pairs: Option<Strip>,
     /// Rows of interpolated maps, where there is a generator.
     pub interpolation: Option<Strip>,
 }
@@ -95,7 +97,7 @@ impl Material<'_> {
             "minkowski_v1_per_map",
             "minkowski_v2_per_map",
         ];
-        let heading = "Minkowski functionals, thresholds in each map's own \u{3c3} (LensTools)";
+        let heading = "Minkowski functionals in each map's own \u{3c3} (LensTools)";
         add(self.thresholds("minkowski-per-map", heading, &own)?);
         add(self.thresholds(
             "peaks",
@@ -110,8 +112,17 @@ impl Material<'_> {
                 &self.neighbours,
                 "neighbours",
                 "Nearest training maps",
-                "Generated maps and the training maps nearest to them (modulo rotations and flips), by pixels and by \
-                 power spectrum. Copies would look alike.",
+                "Generated maps and the training maps nearest to them: by pixels (modulo rotations and flips, undone \
+                 in the picture), by power spectrum and, where there is a discriminator, by its last features. Copies \
+                 would look alike.",
+            ),
+            (
+                &self.pairs,
+                "pairs",
+                "Pairs that are most alike",
+                "The pairs of generated maps with the smallest distances, beside the closest pair of real maps; by pixels \
+                 the first of a pair is turned towards the second. Beneath: the numbers of the maps, from 1, and the \
+                 distance. A generator that repeats itself shows the same map twice.",
             ),
             (
                 &self.interpolation,

@@ -1,11 +1,14 @@
 //! From maps to numbers: every statistic of every map of a set, piece by piece, so that memory holds the
 //! numbers and one piece of the maps.
 
+use std::ops::Range;
+
 use super::error::EvaluateError;
+use super::novelty::{Sketcher, Sketches};
 use super::sets::MapSource;
 use crate::stats::{
-    DataVector, MOMENT_NAMES, MapStatistics, ShapeNoise, Statistic, StatisticsPlan, StatsError,
-    Thresholds, Unit, arange, log_bins,
+    DataVector, MOMENT_NAMES, MapStatistics, PixelCounts, ShapeNoise, Spread, Statistic,
+    StatisticsPlan, StatsError, Thresholds, Unit, arange, log_bins,
 };
 
 /// Maps that are in memory at a time, pixels.
@@ -54,8 +57,14 @@ pub struct Measured {
     pub own: Vec<f64>,
     pub log: Vec<f64>,
     pub fine: Vec<f64>,
+    /// All pixels, as they are measured.
+    pub pixels: PixelCounts,
     /// The first maps, `[.., S, S]`.
     pub examples: Vec<f32>,
+    /// The scatter of each pixel over maps.
+    pub spread: Spread,
+    /// What is kept of the first maps, these and more.
+    pub sketches: Sketches,
 }
 
 fn plan(settings: &Settings, side: usize) -> StatisticsPlan {
@@ -98,6 +107,7 @@ pub fn common_unit(
     let maps = source.len();
     each_piece(
         source,
+        0..maps,
         "measuring sigma",
         progress,
         |source, first, pixels| {
@@ -167,35 +177,41 @@ impl Estimators {
         })
     }
 
-    /// Measures all maps of `source`, whose first noise is number `noise`.
+    /// Measures the first `maps` maps of `source`, whose first noise is number `noise`, and keeps
+    /// `examples` of them whole; all maps of it are sketched, as far as the sketcher keeps any.
     ///
     /// # Errors
     /// Maps that cannot be read or made, constant ones, pixels that are not finite.
     pub fn measure(
         &self,
         source: &mut MapSource<'_>,
-        noise: usize,
+        (maps, noise): (usize, usize),
         examples: usize,
+        sketcher: &mut Sketcher<'_>,
         progress: &Progress<'_>,
     ) -> Result<Measured, EvaluateError> {
         let size = self.side * self.side;
+        let maps = maps.min(source.len());
         let mut measured = Measured {
-            maps: source.len(),
-            units: source.units.clone(),
+            maps,
+            units: source.units[..maps].to_vec(),
             units_known: source.units_known,
             origin: source.origin.clone(),
             common: Vec::new(),
             own: Vec::new(),
             log: Vec::new(),
             fine: Vec::new(),
+            pixels: PixelCounts::default(),
             examples: Vec::new(),
+            spread: Spread::new(size),
+            sketches: Sketches::default(),
         };
         let label = match source.set {
             "generated" => "generated maps",
             "real" => "real maps",
             _ => "second real set",
         };
-        each_piece(source, label, progress, |source, first, pixels| {
+        each_piece(source, 0..maps, label, progress, |source, first, pixels| {
             let all = [
                 (&self.common, &mut measured.common),
                 (&self.own, &mut measured.own),
@@ -206,11 +222,39 @@ impl Estimators {
                 let found = estimator.measure_many(pixels, noise + first);
                 rows.extend(found.map_err(|error| of_set(source, without(error, noise)))?);
             }
+            let fault = |error| of_set(source, without(error, noise));
+            let prepared = self.fine.prepared(pixels, noise + first).map_err(fault)?;
+            measured.pixels.add(&prepared).map_err(fault)?;
+            measured.spread.add(pixels).map_err(fault)?;
             let room = (examples * size).saturating_sub(measured.examples.len());
             measured.examples.extend(&pixels[..room.min(pixels.len())]);
-            Ok(())
+            sketcher.add(pixels, &mut measured.sketches)
+        })?;
+        let more = maps..source.len().min(sketcher.most).max(maps);
+        each_piece(source, more, "more maps", progress, |_, _, pixels| {
+            sketcher.add(pixels, &mut measured.sketches)
         })?;
         Ok(measured)
+    }
+
+    /// Shows `take` all pixels of the first `maps` maps of `source` again, as they are measured.
+    ///
+    /// # Errors
+    /// Maps that cannot be read or made.
+    pub fn again(
+        &self,
+        source: &mut MapSource<'_>,
+        (maps, noise): (usize, usize),
+        progress: &Progress<'_>,
+        mut take: impl FnMut(&[f32]),
+    ) -> Result<(), EvaluateError> {
+        let label = "pixels once more";
+        each_piece(source, 0..maps, label, progress, |source, first, pixels| {
+            let prepared = self.fine.prepared(pixels, noise + first);
+            let fault = |error| of_set(source, without(error, noise));
+            take(&prepared.map_err(fault)?);
+            Ok(())
+        })
     }
 
     /// The names of the moments.
@@ -269,23 +313,24 @@ fn of_set(source: &MapSource<'_>, error: StatsError) -> EvaluateError {
     }
 }
 
-/// Calls `take` with the number of the first map of each piece and its pixels.
+/// Calls `take` with the number of the first map of each piece of `range` and its pixels.
 fn each_piece(
     source: &mut MapSource<'_>,
+    range: Range<usize>,
     label: &'static str,
     progress: &Progress<'_>,
     mut take: impl FnMut(&MapSource<'_>, usize, &[f32]) -> Result<(), EvaluateError>,
 ) -> Result<(), EvaluateError> {
     let size = source.side * source.side;
     let at_once = (PIXELS_AT_ONCE / size).clamp(1, 256);
-    let maps = source.len();
+    let maps = range.len();
     let mut pixels = vec![0.0; at_once.min(maps) * size];
-    for first in (0..maps).step_by(at_once) {
-        let count = at_once.min(maps - first);
+    for first in range.clone().step_by(at_once) {
+        let count = at_once.min(range.end - first);
         let pixels = &mut pixels[..count * size];
         source.fill(first..first + count, pixels)?;
         take(source, first, pixels)?;
-        progress(label, first + count, maps)?;
+        progress(label, first + count - range.start, maps)?;
     }
     Ok(())
 }

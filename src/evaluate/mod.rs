@@ -12,17 +12,23 @@ mod measure;
 mod novelty;
 mod pages;
 mod panels;
+mod paper;
 mod phrases;
+mod pixels;
 mod run;
 mod sets;
 mod words;
 
 pub use error::EvaluateError;
 pub use evaluation::{
-    Axis, Bin, ChiSquaredResult, Comparison, CovarianceNumbers, CovarianceResult, Evaluation,
-    Grade, NoveltyResult, PixelResult, Sentence, SetInfo, Spread, StatisticResult, Tests, Verdict,
+    Axis, Bin, BootstrapTests, ChiSquaredResult, Comparison, CovarianceNumbers, CovarianceResult,
+    Evaluation, Grade, PixelResult, Sentence, SetInfo, Spread, StatisticResult, Tests, Verdict,
 };
 pub use measure::{Progress, Settings};
+pub use novelty::{
+    Features, FillFeatures, Kind, NearestKind, NearestResult, NoveltyResult, PairFound, PairsResult,
+};
+pub use paper::PaperCount;
 pub use run::{Outcome, Request, evaluate};
-pub use sets::{CropRules, FillMaps, MapSource, all, halves, open, origin};
+pub use sets::{CropRules, FillMaps, MapSource, Pool, open, origin};
 pub use words::verdict;

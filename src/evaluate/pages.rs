@@ -2,6 +2,8 @@
 
 use super::evaluation::{Axis, Evaluation, Grade, StatisticResult, Tests};
 use super::figures::Figure;
+use super::novelty;
+use super::paper;
 use super::phrases::p_value;
 use super::words::{LARGE_RATIO, LARGE_SHIFT, LEVEL};
 use crate::report::ReportError;
@@ -42,6 +44,9 @@ pub fn page(evaluation: &Evaluation, figures: &[Figure]) -> Result<Page, ReportE
     )));
     blocks.push(Block::Table(summary(evaluation)));
     blocks.extend(numbers(evaluation));
+    blocks.push(Block::Heading("Counted as in the paper".into()));
+    blocks.push(Block::Paragraph(paper::WORDS.into()));
+    blocks.push(Block::Table(paper::table(&evaluation.paper_counts)));
     for figure in figures {
         blocks.push(Block::Heading(figure.heading.clone()));
         let mut pictures = Vec::with_capacity(figure.pictures.len());
@@ -52,6 +57,7 @@ pub fn page(evaluation: &Evaluation, figures: &[Figure]) -> Result<Page, ReportE
             caption: figure.caption.clone(),
             pictures,
             wide: figure.wide,
+            columns: figure.columns,
         }));
     }
     blocks.push(Block::Heading("Every number".into()));
@@ -158,7 +164,7 @@ fn numbers(evaluation: &Evaluation) -> Vec<Block> {
     };
     let pixels = &evaluation.pixels;
     row(
-        "pixels, Kolmogorov-Smirnov D (p)",
+        "pixels, Kolmogorov-Smirnov D, exact (p)",
         format!("{:.4} ({})", pixels.d, p_value(pixels.p)),
         format!("{:.4} ({})", pixels.floor_d, p_value(pixels.floor_p)),
     );
@@ -204,43 +210,8 @@ fn numbers(evaluation: &Evaluation) -> Vec<Block> {
             format!("{:.1}", chi.second_real),
         );
     }
-    if let Some(novelty) = &evaluation.novelty {
-        row(
-            "nearest training map, median (smallest), \u{3c3} a pixel",
-            format!(
-                "{:.3} ({:.3})",
-                novelty.nearest_median, novelty.nearest_smallest
-            ),
-            format!(
-                "{:.3} ({:.3})",
-                novelty.real_nearest_median, novelty.real_nearest_smallest
-            ),
-        );
-        let name = "nearer to a training map than any real one (expected)";
-        let nearer = format!(
-            "{} of {} ({:.1})",
-            novelty.nearer_than_real, novelty.searched, novelty.expected_nearer
-        );
-        row(name, nearer, String::new());
-        row(
-            "nearest training spectrum, median distance in ln P",
-            format!("{:.3}", novelty.spectrum_nearest_median),
-            format!("{:.3}", novelty.real_spectrum_nearest_median),
-        );
-        let name = format!(
-            "closest pair among {} maps, \u{3c3} a pixel",
-            novelty.duplicates_searched
-        );
-        let closest = format!("{:.3}", novelty.closest_pair);
-        row(&name, closest, format!("{:.3}", novelty.real_closest_pair));
-        row(
-            "diversity of pixels, of spectra",
-            format!(
-                "{:.3}, {:.3}",
-                novelty.pixel_diversity, novelty.spectral_diversity
-            ),
-            "1".into(),
-        );
+    for [name, generated, floor] in evaluation.novelty.iter().flat_map(novelty::rows) {
+        row(&name, generated, floor);
     }
     vec![Block::Table(Table {
         head: words(&["", "generated", "real against real"]),
@@ -276,7 +247,7 @@ fn bins(result: &StatisticResult) -> Table {
         let mut row = vec![place.replace('-', "\u{2212}")];
         if bin.empty {
             row.push("empty, not tested".into());
-            row.resize(9, String::new());
+            row.resize(10, String::new());
             return row;
         }
         row.push(number(result.real[index].map(|spread| spread.mean)));
@@ -291,6 +262,15 @@ fn bins(result: &StatisticResult) -> Table {
         let d = |tests: &Tests| effect(tests, index).map_or(String::new(), |d| format!("{d:.3}"));
         row.push(format!("{} ({})", d(&a.ks), d(&b.ks)));
         row.push(p(&a.ks, index));
+        let raw = |values: &[Option<f64>]| {
+            let p = values.get(index).copied().flatten();
+            p.map_or(String::new(), p_value)
+        };
+        row.push(format!(
+            "{}, {}",
+            raw(&a.bootstrap.ks),
+            raw(&a.bootstrap.ad)
+        ));
         row
     });
     Table {
@@ -304,6 +284,7 @@ fn bins(result: &StatisticResult) -> Table {
             "adjusted p",
             "KS D (floor)",
             "adjusted p",
+            "bootstrapped p: KS, AD",
         ]),
         rows: rows.collect(),
     }
@@ -344,10 +325,17 @@ fn methods(evaluation: &Evaluation) -> Vec<String> {
             evaluation.permutations, evaluation.seed, evaluation.least_p
         ),
         format!(
+            "Bootstrapped p-values: {} pairs of samples, drawn with replacement from the parents of both sets together; \
+             not adjusted, and no verdict rests on them.",
+            evaluation.permutations
+        ),
+        format!(
             "Words: a difference is found where the adjusted p-value is at most {LEVEL}; it is called large where a mean is \
              off by {LARGE_SHIFT} \u{3c3} or a variance by a factor of {LARGE_RATIO} or more."
         ),
     ];
+    lines.push(format!("Pixels: {}.", evaluation.pixels.test));
+    lines.extend(evaluation.novelty.iter().flat_map(novelty::methods));
     if let Some(chi) = &evaluation.chi_squared {
         lines.push(format!("Chi-squared: {}. {}", chi.definition, chi.note));
     }

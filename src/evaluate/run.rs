@@ -7,22 +7,21 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array1, Array2};
 use ndarray_npy::NpzWriter;
 
-use super::compare::{Pair, Which, all_statistics, pixel_result, statistic_result};
+use super::compare::{Pair, Which, all_statistics, statistic_result};
 use super::distances::{chi_squared_result, covariances};
 use super::error::EvaluateError;
 use super::evaluation::{Evaluation, SetInfo, Verdict};
 use super::figures::{Figure, Material};
 use super::measure::{Estimators, Measured, Progress, Settings, common_unit};
-use super::novelty::{maps_needed, novelty};
+use super::novelty::{Features, QUERIES, Sets, Sketcher, novelty};
 use super::pages;
+use super::paper::paper_counts;
+use super::pixels::{Again, pixel_result};
 use super::sets::MapSource;
 use super::words;
 use crate::files::write_atomic;
 use crate::report::PictureStyle;
 use crate::report::strip::Strip;
-
-/// Maps of each set that are kept for pictures, where no training maps are looked through.
-const EXAMPLES: usize = 64;
 
 /// What is to be evaluated.
 pub struct Request<'a> {
@@ -30,6 +29,12 @@ pub struct Request<'a> {
     /// Real maps of other parents.
     pub second_real: MapSource<'a>,
     pub generated: MapSource<'a>,
+    /// Generated maps that are compared with real ones: the first.
+    pub compared: usize,
+    /// Maps of each set among which pairs are looked for that are alike, as far as there are so many.
+    pub birthday: usize,
+    /// The last features of a discriminator, by which maps are compared, too.
+    pub features: Option<Features<'a>>,
     /// Maps that the generator was trained on.
     pub training: Option<MapSource<'a>>,
     pub settings: Settings,
@@ -65,24 +70,23 @@ pub fn evaluate(
     mut request: Request<'_>,
     progress: &Progress<'_>,
 ) -> Result<Outcome, EvaluateError> {
-    if request.generated.len() < 4 {
-        let maps = request.generated.len();
-        return Err(EvaluateError::TooFewGenerated { maps });
+    let compared = request.compared.min(request.generated.len());
+    if compared < 4 {
+        return Err(EvaluateError::TooFewGenerated { maps: compared });
     }
     let settings = &request.settings;
     let (sigma, mean) = common_unit(&mut request.real, settings, progress)?;
     let side = request.real.side;
     let estimators = Estimators::new(side, sigma, settings).map_err(EvaluateError::Compare)?;
-    let examples = match request.training {
-        Some(_) => maps_needed(side),
-        None => EXAMPLES,
-    };
+    let most = request.birthday.max(QUERIES);
+    let mut sketcher = Sketcher::new(side, settings.angle_deg, most, request.features)?;
     let (n, m) = (request.real.len(), request.second_real.len());
-    let measure =
-        |source: &mut MapSource<'_>, noise| estimators.measure(source, noise, examples, progress);
-    let real = measure(&mut request.real, 0)?;
-    let second_real = measure(&mut request.second_real, n)?;
-    let generated = measure(&mut request.generated, n + m)?;
+    let mut measure = |source: &mut MapSource<'_>, maps, noise| {
+        estimators.measure(source, (maps, noise), QUERIES, &mut sketcher, progress)
+    };
+    let real = measure(&mut request.real, n, 0)?;
+    let second_real = measure(&mut request.second_real, m, n)?;
+    let generated = measure(&mut request.generated, compared, n + m)?;
     let (seed, permutations) = (settings.seed, request.permutations);
     let against = Pair::new(&real, &generated, permutations, seed)?;
     let floor = Pair::new(&real, &second_real, permutations, seed)?;
@@ -92,6 +96,12 @@ pub fn evaluate(
         statistics.push(statistic_result(which_one, &against, &floor)?);
         progress("testing", index + 1, which.len())?;
     }
+    let sets = [
+        Again(&real, &mut request.real, 0),
+        Again(&second_real, &mut request.second_real, n),
+        Again(&generated, &mut request.generated, n + m),
+    ];
+    let pixels = pixel_result(&estimators, (&against, &floor), sets, progress)?;
     let info = |measured: &Measured, units: usize| SetInfo {
         source: measured.origin.clone(),
         maps: measured.maps,
@@ -113,7 +123,8 @@ pub fn evaluate(
         seed,
         permutations,
         least_p: against.least_p(),
-        pixels: pixel_result(&estimators, &against, &floor)?,
+        pixels,
+        paper_counts: paper_counts(&statistics),
         covariance: None,
         chi_squared: Some(chi_squared_result(&estimators, &against, &floor)?),
         novelty: None,
@@ -127,12 +138,15 @@ pub fn evaluate(
         let sets = [&real, &second_real, &generated];
         evaluation.covariance = covariances(which, result, sets)?;
     }
-    let mut neighbours = None;
-    if let Some(training) = &mut request.training {
-        let (result, strip) = novelty(&estimators, training, &real, &generated, sigma, progress)?;
-        evaluation.novelty = Some(result);
-        neighbours = Some(strip);
-    }
+    let sets = Sets {
+        real: (&real, &mut request.real),
+        second_real: (&second_real, &mut request.second_real),
+        generated: (&generated, &mut request.generated),
+        training: request.training.as_mut(),
+        sigma,
+    };
+    let found = novelty(&mut sketcher, sets, progress)?;
+    evaluation.novelty = Some(found.result);
     evaluation.verdict = words::verdict(&evaluation);
     evaluation.verdict.caveats.extend(request.notes);
     let material = Material {
@@ -143,7 +157,8 @@ pub fn evaluate(
         second_real: &second_real,
         generated: &generated,
         style: request.style,
-        neighbours,
+        neighbours: found.nearest,
+        pairs: Some(found.pairs),
         interpolation: request.interpolation,
     };
     let figures = material.figures()?;

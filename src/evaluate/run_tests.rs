@@ -3,6 +3,7 @@
 use super::*;
 use crate::data::{FieldKind, Patch, RandomField};
 use crate::evaluate::evaluation::Grade;
+use crate::evaluate::novelty::Kind;
 
 const SIDE: usize = 64;
 const MAPS: usize = 150;
@@ -19,8 +20,10 @@ fn field(kind: FieldKind) -> RandomField {
 
 fn source(set: &'static str, kind: FieldKind, seed: u64, maps: usize) -> MapSource<'static> {
     let field = field(kind);
-    let fill = move |range: std::ops::Range<usize>, out: &mut [f32]| {
-        field.realise_many(seed, range.start, out);
+    let fill = move |indices: &[usize], out: &mut [f32]| {
+        for (map, &index) in out.chunks_mut(SIDE * SIDE).zip(indices) {
+            field.realise_many(seed, index, map);
+        }
         Ok(())
     };
     MapSource::new(
@@ -38,6 +41,9 @@ fn request(kind: FieldKind, settings: Settings) -> Request<'static> {
         real: source("real", real, 1, MAPS),
         second_real: source("second real", real, 2, MAPS),
         generated: source("generated", kind, 3, MAPS),
+        compared: MAPS,
+        birthday: 4096,
+        features: None,
         training: None,
         settings,
         permutations: 499,
@@ -113,6 +119,128 @@ fn more_of_the_same_agrees_and_gaussian_fields_of_the_same_power_fail_where_they
     assert!(last.unwrap() < 0.8, "{last:?}");
 }
 
+/// All pixels of a set, sorted to compare with.
+fn pixels(set: &'static str, kind: FieldKind, seed: u64) -> Vec<f32> {
+    let mut pixels = vec![0.0; MAPS * SIDE * SIDE];
+    let mut source = source(set, kind, seed, MAPS);
+    source.fill(0..MAPS, &mut pixels).unwrap();
+    pixels
+}
+
+#[test]
+fn the_distance_of_pixels_is_exact_and_p_values_of_both_kinds_agree() {
+    let lognormal = FieldKind::Lognormal { shift: 0.04 };
+    let found = evaluate(request(FieldKind::Gaussian, settings()), &quiet).unwrap();
+    let found = found.evaluation;
+    let real = pixels("real", lognormal, 1);
+    let d = |other: &[f32]| crate::stats::ks_statistic(&real, other).unwrap();
+    assert_eq!(
+        found.pixels.d,
+        d(&pixels("generated", FieldKind::Gaussian, 3))
+    );
+    assert_eq!(
+        found.pixels.floor_d,
+        d(&pixels("second real", lognormal, 2))
+    );
+    assert!(found.pixels.floor_d < 0.3 * found.pixels.d);
+    let spectrum = found.statistic("power_spectrum").unwrap();
+    let floor = &spectrum.second_real_against_real;
+    let pairs = floor.ks.p.iter().zip(&floor.bootstrap.ks);
+    let pairs = pairs.chain(floor.ad.p.iter().zip(&floor.bootstrap.ad));
+    let mut both = 0;
+    for (permuted, bootstrapped) in pairs {
+        assert_eq!(permuted.is_some(), bootstrapped.is_some());
+        if let (Some(a), Some(b)) = (permuted, bootstrapped) {
+            assert!((a - b).abs() < 0.15, "{a} {b}");
+            both += 1;
+        }
+    }
+    assert!(both > 40, "{both}");
+    let counts = &found.paper_counts;
+    assert_eq!(counts.len(), 10);
+    assert!(
+        counts
+            .iter()
+            .all(|c| c.generated.iter().sum::<usize>() == c.tested)
+    );
+    // The functionals of Gaussian fields are wrong nearly everywhere: hardly any p-value is high.
+    let minkowski = counts
+        .iter()
+        .find(|c| c.about.contains("Minkowski"))
+        .unwrap();
+    assert!(
+        minkowski.generated[3] > 2 * minkowski.second_real[3],
+        "{minkowski:?}"
+    );
+}
+
+#[test]
+fn a_map_that_comes_twice_is_found_by_every_kind_of_distance() {
+    let lognormal = FieldKind::Lognormal { shift: 0.04 };
+    let features = || Features {
+        len: 4,
+        words: "means of quadrants".into(),
+        of: Box::new(|maps, out| {
+            for (map, out) in maps.chunks(SIDE * SIDE).zip(out.chunks_mut(4)) {
+                out.fill(0.0);
+                for (pixel, value) in map.iter().enumerate() {
+                    let (y, x) = (2 * pixel / SIDE / SIDE, 2 * (pixel % SIDE) / SIDE);
+                    out[2 * y + x] += value;
+                }
+            }
+            Ok(())
+        }),
+    };
+    let evaluated = |twice: bool| {
+        let mut request = request(lognormal, settings());
+        (request.compared, request.birthday) = (40, 120);
+        request.features = Some(features());
+        let mut inner = source("generated", lognormal, 3, MAPS);
+        // Map 110, which is not among those compared, is map 7 with a little noise on top.
+        let fill = move |indices: &[usize], out: &mut [f32]| {
+            let twin = |index: &usize| if twice && *index == 110 { 7 } else { *index };
+            let real: Vec<usize> = indices.iter().map(twin).collect();
+            inner.pick(&real, out)?;
+            for (map, &index) in out.chunks_mut(SIDE * SIDE).zip(indices) {
+                if index == 110 {
+                    map.iter_mut().step_by(3).for_each(|v| *v += 1e-6);
+                }
+            }
+            Ok(())
+        };
+        let units = (0..MAPS as u64).collect();
+        let fill = Box::new(fill);
+        request.generated = MapSource::new("generated", "twins".into(), SIDE, units, fill);
+        evaluate(request, &quiet).unwrap().evaluation
+    };
+    let found = evaluated(true);
+    let novelty = found.novelty.as_ref().unwrap();
+    assert_eq!(found.generated.maps, 40);
+    assert_eq!(novelty.pairs.len(), 3);
+    for pairs in &novelty.pairs {
+        assert_eq!((pairs.maps, pairs.real_maps), (120, 120), "{pairs:?}");
+        let closest = pairs.closest[0];
+        assert_eq!((closest.first, closest.second), (7, 110), "{pairs:?}");
+        assert!(closest.distance < 0.1 * pairs.real_least(), "{pairs:?}");
+        assert!(
+            pairs
+                .closest
+                .windows(2)
+                .all(|w| w[0].distance <= w[1].distance)
+        );
+    }
+    let pixels = novelty.pairs_by(Kind::Pixels).unwrap();
+    assert!(pixels.complete_below.unwrap() > 0.1, "{pixels:?}");
+    assert_eq!(grade(&found, "novelty"), Grade::Fails);
+    let honest = evaluated(false);
+    assert_eq!(
+        grade(&honest, "novelty"),
+        Grade::Agrees,
+        "{:#?}",
+        honest.novelty
+    );
+}
+
 #[test]
 fn what_is_written_is_complete_and_the_same_again() {
     let directory = tempfile::tempdir().unwrap();
@@ -129,7 +257,7 @@ fn what_is_written_is_complete_and_the_same_again() {
         );
         small.real.truncate(24);
         small.second_real.truncate(24);
-        small.generated.truncate(24);
+        small.compared = 24;
         small.permutations = 99;
         // Other maps than those that it makes.
         let lognormal = FieldKind::Lognormal { shift: 0.04 };
@@ -139,8 +267,10 @@ fn what_is_written_is_complete_and_the_same_again() {
         let spectrum = outcome.evaluation.statistic("power_spectrum").unwrap();
         assert!(spectrum.bins[0].empty && spectrum.generated_against_real.ks.p[0].is_none());
         let novelty = outcome.evaluation.novelty.as_ref().unwrap();
+        let nearest = novelty.nearest.as_ref().unwrap();
+        let by_pixels = nearest.kind(Kind::Pixels).unwrap();
         assert!(
-            novelty.training_maps == 50 && novelty.nearest_smallest > 0.5,
+            by_pixels.training_maps == 50 && by_pixels.smallest > 0.5,
             "{novelty:?}"
         );
         let there = directory.path().join(name);
@@ -170,8 +300,8 @@ fn what_is_written_is_complete_and_the_same_again() {
 fn constant_maps_and_what_is_not_finite_are_named() {
     for (value, words) in [(0.25, "constant"), (f32::NAN, "finite")] {
         let mut bad = request(FieldKind::Gaussian, settings());
-        let fill = move |range: std::ops::Range<usize>, out: &mut [f32]| {
-            for (map, number) in out.chunks_mut(SIDE * SIDE).zip(range) {
+        let fill = move |indices: &[usize], out: &mut [f32]| {
+            for (map, &number) in out.chunks_mut(SIDE * SIDE).zip(indices) {
                 map.fill(value);
                 if number != 7 {
                     map[0] = 0.5;
@@ -191,7 +321,7 @@ fn constant_maps_and_what_is_not_finite_are_named() {
         assert!(error.contains(words), "{error}");
     }
     let mut few = request(FieldKind::Gaussian, settings());
-    few.generated.truncate(3);
+    few.compared = 3;
     assert!(
         evaluate(few, &quiet)
             .err()

@@ -1,6 +1,7 @@
 //! The sets of maps that are compared: real ones, dealt by parent into two, and generated ones, from a
 //! file or from whatever makes them.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,10 +22,14 @@ pub struct MapSource<'a> {
     /// Pixels along the side of a map.
     pub side: usize,
     fill: Box<FillMaps<'a>>,
+    /// The first maps, once they were made, as far as there is room.
+    kept: Vec<f32>,
+    /// Maps that may be kept.
+    room: usize,
 }
 
-/// Puts the maps of a range `[n, S, S]` into a slice.
-pub type FillMaps<'a> = dyn FnMut(Range<usize>, &mut [f32]) -> Result<(), EvaluateError> + 'a;
+/// Puts the maps of the given numbers, `[n, S, S]`, into a slice.
+pub type FillMaps<'a> = dyn FnMut(&[usize], &mut [f32]) -> Result<(), EvaluateError> + 'a;
 
 impl<'a> MapSource<'a> {
     /// Maps that `fill` makes in pieces, each of the independent unit that `units` names.
@@ -42,7 +47,16 @@ impl<'a> MapSource<'a> {
             units_known: true,
             side,
             fill,
+            kept: Vec::new(),
+            room: 0,
         }
+    }
+
+    /// Keeps the first maps in memory once they were made, up to so many bytes: they are wanted more than
+    /// once.
+    pub fn keep(mut self, bytes: usize) -> Self {
+        self.room = bytes / (self.side * self.side * size_of::<f32>()).max(1);
+        self
     }
 
     /// The number of maps.
@@ -65,7 +79,27 @@ impl<'a> MapSource<'a> {
     /// # Errors
     /// Maps that cannot be read or made; a pixel that is not finite, where it lies in a file.
     pub fn fill(&mut self, range: Range<usize>, out: &mut [f32]) -> Result<(), EvaluateError> {
-        (self.fill)(range, out)
+        self.pick(&range.collect::<Vec<usize>>(), out)
+    }
+
+    /// Fills `out` `[indices, S, S]` with single maps, in the order asked for.
+    ///
+    /// # Errors
+    /// As [`fill`](Self::fill).
+    pub fn pick(&mut self, indices: &[usize], out: &mut [f32]) -> Result<(), EvaluateError> {
+        let size = self.side * self.side;
+        let kept = self.kept.len() / size;
+        if indices.iter().all(|&index| index < kept) {
+            for (map, &index) in out.chunks_exact_mut(size).zip(indices) {
+                map.copy_from_slice(&self.kept[index * size..(index + 1) * size]);
+            }
+            return Ok(());
+        }
+        (self.fill)(indices, out)?;
+        let next = indices.iter().zip(kept..self.room);
+        let in_order = next.take_while(|(index, next)| **index == *next).count();
+        self.kept.extend(&out[..in_order * size]);
+        Ok(())
     }
 }
 
@@ -116,137 +150,231 @@ pub fn origin(paths: &[PathBuf]) -> String {
     }
 }
 
-/// What is kept together: maps of the file list, and how their crops are numbered.
-fn units(
+/// Maps to draw a set from, parent by parent.
+#[derive(Clone, Debug)]
+pub struct Pool {
     set: &'static str,
-    maps: &Maps,
-    origin: &str,
-    rules: &CropRules,
-) -> Result<(Vec<Range<usize>>, bool), EvaluateError> {
-    let count = maps.len();
-    let exact = maps.side(0) == rules.side;
-    let group = match rules.crops_per_parent {
-        Some(group) if exact => group.max(1),
-        _ => 1,
-    };
-    let whole = (0..count).step_by(group).all(|first| {
-        let last = first + group - 1;
-        last < count && maps.place(first).path == maps.place(last).path
-    });
-    if !whole {
-        return Err(EvaluateError::Groups {
+    maps: Arc<Maps>,
+    origin: String,
+    rules: CropRules,
+    /// Parents, or single maps where parents are not known, in the order of the files.
+    units: Vec<Unit>,
+    known: bool,
+}
+
+/// What is kept together.
+#[derive(Clone, Debug)]
+struct Unit {
+    id: u64,
+    regions: Vec<Region>,
+}
+
+impl Pool {
+    /// All of `maps`.
+    ///
+    /// # Errors
+    /// Maps smaller than the crops, files that do not hold whole groups.
+    pub fn whole(
+        set: &'static str,
+        maps: &Arc<Maps>,
+        origin: String,
+        rules: CropRules,
+    ) -> Result<Self, EvaluateError> {
+        let all = (0..maps.len()).map(|map| Region::whole(maps, map));
+        Self::of(set, maps, origin, all.collect(), rules)
+    }
+
+    /// Some `regions` of `maps`.
+    ///
+    /// # Errors
+    /// As [`whole`](Self::whole).
+    pub fn of(
+        set: &'static str,
+        maps: &Arc<Maps>,
+        origin: String,
+        mut regions: Vec<Region>,
+        rules: CropRules,
+    ) -> Result<Self, EvaluateError> {
+        let (side, _) = maps.sides();
+        if side < rules.side {
+            return Err(EvaluateError::Smaller {
+                set,
+                origin,
+                side,
+                generated: rules.side,
+            });
+        }
+        let (ids, known) = unit_of_map(set, maps, &origin, &rules)?;
+        regions.sort_by_key(|region| (region.parent, region.rows.start));
+        let mut units: Vec<Unit> = Vec::new();
+        for region in regions {
+            let id = ids[region.parent];
+            match units.last_mut() {
+                Some(unit) if unit.id == id => unit.regions.push(region),
+                _ => units.push(Unit {
+                    id,
+                    regions: vec![region],
+                }),
+            }
+        }
+        Ok(Self {
             set,
-            origin: origin.to_owned(),
-            maps: count,
-            crops_per_parent: group,
-        });
+            maps: Arc::clone(maps),
+            origin,
+            rules,
+            units,
+            known,
+        })
     }
-    let alone = maps.files() == count;
-    let known = !exact || rules.crops_per_parent.is_some() || alone;
-    let units = (0..count).step_by(group).map(|first| first..first + group);
-    Ok((units.collect(), known))
+
+    /// Independent units: parents, or single maps where parents are not known.
+    pub fn units(&self) -> usize {
+        self.units.len()
+    }
+
+    /// Crops that do not overlap.
+    pub fn crops(&self) -> usize {
+        let across = |region: &Region| self.maps.side(region.parent) / self.rules.side;
+        let crops = |region: &Region| region.rows.len() / self.rules.side * across(region);
+        let regions = self.units.iter().flat_map(|unit| &unit.regions);
+        regions.map(crops).sum()
+    }
+
+    /// Two sets of different parents, as equal in size as can be, of at most `most` maps each.
+    ///
+    /// Parents are dealt at random; maps whose parents are not known stay in the order of the files,
+    /// the first half against the second, so that few parents have crops in both.
+    ///
+    /// # Errors
+    /// Fewer than 4 parents; what [`source`](Self::source) says.
+    pub fn halves<'a>(mut self, most: usize) -> Result<[MapSource<'a>; 2], EvaluateError> {
+        self.require(self.units())?;
+        if self.known {
+            let philox = Philox::new(self.rules.seed, Stream::Split, 2);
+            shuffle(&mut self.units, &philox);
+        }
+        let mut second = self.clone();
+        second.set = "second real";
+        second.units = self.units.split_off(self.units.len() / 2);
+        for half in [&mut self, &mut second] {
+            half.units.sort_by_key(|unit| unit.id);
+        }
+        Ok([self.source(most)?, second.source(most)?])
+    }
+
+    /// Two sets from this one and from maps of other parents, `beside`, which are taken for the second
+    /// set; of few such parents a better second set is half of this one.
+    ///
+    /// # Errors
+    /// As [`halves`](Self::halves).
+    pub fn with_second<'a>(
+        self,
+        mut beside: Self,
+        most: usize,
+    ) -> Result<[MapSource<'a>; 2], EvaluateError> {
+        if !self.takes_second(&beside) {
+            return self.halves(most);
+        }
+        self.require(self.units() + beside.units())?;
+        beside.set = "second real";
+        Ok([self.source(most)?, beside.source(most)?])
+    }
+
+    /// Whether [`with_second`](Self::with_second) takes `beside` for the second set: it has at least
+    /// half as many parents.
+    pub fn takes_second(&self, beside: &Self) -> bool {
+        beside.units() > 0 && 2 * beside.units() >= self.units()
+    }
+
+    fn require(&self, units: usize) -> Result<(), EvaluateError> {
+        match units {
+            0..4 => Err(EvaluateError::TooFewReal {
+                origin: self.origin.clone(),
+                units,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Crops that do not overlap, `most` at most: one of every map before a second of any.
+    ///
+    /// # Errors
+    /// Files that changed since they were opened.
+    pub fn source<'a>(self, most: usize) -> Result<MapSource<'a>, EvaluateError> {
+        let regions: Vec<Region> = self
+            .units
+            .iter()
+            .flat_map(|unit| unit.regions.iter().cloned())
+            .collect();
+        let id_of: BTreeMap<usize, u64> = self
+            .units
+            .iter()
+            .flat_map(|unit| unit.regions.iter().map(|region| (region.parent, unit.id)))
+            .collect();
+        let held = HeldOutSet::new(
+            Arc::clone(&self.maps),
+            &regions,
+            Transform::None {}.into(),
+            self.rules.side,
+            self.crops().min(most),
+            self.rules.seed,
+        )?;
+        let units = held.parents().map(|map| id_of[&map]).collect();
+        let size = self.rules.side * self.rules.side;
+        Ok(MapSource {
+            set: self.set,
+            origin: self.origin,
+            units,
+            units_known: self.known,
+            side: self.rules.side,
+            kept: Vec::new(),
+            room: 0,
+            fill: Box::new(move |indices, out| {
+                let mut rest = out;
+                for run in indices.chunk_by(|a, b| a + 1 == *b) {
+                    let (maps, behind) = rest.split_at_mut(run.len() * size);
+                    held.fill_physical(run[0]..run[0] + run.len(), maps)?;
+                    rest = behind;
+                }
+                Ok(())
+            }),
+        })
+    }
 }
 
-/// Real maps as two sets of different parents, as equal in size as can be.
-///
-/// Parents are dealt at random; maps whose parents are not known stay in the order of the files, the
-/// first half against the second, so that few parents have crops in both.
-///
-/// # Errors
-/// Fewer than 4 parents, maps smaller than the crops, files that do not hold whole groups.
-pub fn halves<'a>(
-    maps: &Arc<Maps>,
-    paths: &[PathBuf],
-    rules: &CropRules,
-    most: usize,
-) -> Result<[MapSource<'a>; 2], EvaluateError> {
-    let origin = origin(paths);
-    check_side("real", maps, &origin, rules)?;
-    let (mut units, known) = units("real", maps, &origin, rules)?;
-    if units.len() < 4 {
-        let units = units.len();
-        return Err(EvaluateError::TooFewReal { origin, units });
-    }
-    if known {
-        shuffle(&mut units, &Philox::new(rules.seed, Stream::Split, 2));
-    }
-    let second = units.split_off(units.len() / 2);
-    let make = |set, mut units: Vec<Range<usize>>| {
-        units.sort_by_key(|unit| unit.start);
-        source(set, maps, &origin, rules, &units, known, most)
-    };
-    let real = make("real", units)?;
-    Ok([real, make("second real", second)?])
-}
-
-/// All maps of a set of files, or crops of them.
-///
-/// # Errors
-/// Maps smaller than the crops.
-pub fn all<'a>(
-    set: &'static str,
-    maps: &Arc<Maps>,
-    paths: &[PathBuf],
-    rules: &CropRules,
-    most: usize,
-) -> Result<MapSource<'a>, EvaluateError> {
-    let origin = origin(paths);
-    check_side(set, maps, &origin, rules)?;
-    let (units, known) = units(set, maps, &origin, rules)?;
-    source(set, maps, &origin, rules, &units, known, most)
-}
-
-fn check_side(
+/// The unit that each map belongs to, and whether units are known to be independent.
+fn unit_of_map(
     set: &'static str,
     maps: &Maps,
     origin: &str,
     rules: &CropRules,
-) -> Result<(), EvaluateError> {
-    let side = maps.side(0);
-    if side >= rules.side {
-        return Ok(());
+) -> Result<(Vec<u64>, bool), EvaluateError> {
+    let count = maps.len();
+    let mut ids = Vec::with_capacity(count);
+    let mut known = true;
+    let mut first = 0;
+    while first < count {
+        let path = maps.place(first).path;
+        let of_file = (first..count).take_while(|&map| maps.place(map).path == path);
+        let in_file = of_file.count();
+        let exact = maps.side(first) == rules.side;
+        let group = match rules.crops_per_parent {
+            Some(group) if exact => group.max(1),
+            _ => 1,
+        };
+        if !in_file.is_multiple_of(group) {
+            return Err(EvaluateError::Groups {
+                set,
+                origin: origin.to_owned(),
+                maps: count,
+                crops_per_parent: group,
+            });
+        }
+        known &= !exact || rules.crops_per_parent.is_some() || in_file == 1;
+        ids.extend((0..in_file).map(|map| (first + map - map % group) as u64));
+        first += in_file;
     }
-    Err(EvaluateError::Smaller {
-        set,
-        origin: origin.to_owned(),
-        side,
-        generated: rules.side,
-    })
-}
-
-fn source<'a>(
-    set: &'static str,
-    maps: &Arc<Maps>,
-    origin: &str,
-    rules: &CropRules,
-    units: &[Range<usize>],
-    units_known: bool,
-    most: usize,
-) -> Result<MapSource<'a>, EvaluateError> {
-    let regions: Vec<Region> = units
-        .iter()
-        .flat_map(|unit| unit.clone())
-        .map(|map| Region::whole(maps, map))
-        .collect();
-    let unit_of = |map: usize| units.partition_point(|unit| unit.end <= map) as u64;
-    let tiles = (maps.side(0) / rules.side).pow(2);
-    let held = HeldOutSet::new(
-        Arc::clone(maps),
-        &regions,
-        Transform::None {}.into(),
-        rules.side,
-        (regions.len() * tiles).min(most),
-        rules.seed,
-    )?;
-    let units = held.parents().map(unit_of).collect();
-    Ok(MapSource {
-        set,
-        origin: origin.to_owned(),
-        units,
-        units_known,
-        side: rules.side,
-        fill: Box::new(move |range, out| Ok(held.fill_physical(range, out)?)),
-    })
+    Ok((ids, known))
 }
 
 #[cfg(test)]

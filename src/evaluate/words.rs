@@ -8,7 +8,7 @@
 use super::evaluation::{
     Axis, Evaluation, Grade, Sentence, SetInfo, StatisticResult, Tests, Verdict,
 };
-use super::novelty::MOST_PAIRS;
+use super::novelty;
 use super::phrases::{capital, list, p_value, ranges};
 
 /// The level of tests, after adjustment.
@@ -20,7 +20,6 @@ pub const LARGE_RATIO: f64 = 1.25;
 /// The least pixel D that is called large, where it is significant.
 pub const LARGE_D: f64 = 0.03;
 
-const NOVELTY: &str = "novelty";
 const SPECTRUM: &str = "the power spectrum";
 
 /// Statistics that are spoken of together.
@@ -79,9 +78,7 @@ pub fn verdict(evaluation: &Evaluation) -> Verdict {
         }
     }
     sentences.insert(0, pixels(evaluation));
-    if let Some(sentence) = novelty(evaluation) {
-        sentences.push(sentence);
-    }
+    sentences.extend(evaluation.novelty.as_ref().map(novelty::sentence));
     Verdict {
         headline: headline(&sentences),
         caveats: caveats(evaluation),
@@ -91,7 +88,7 @@ pub fn verdict(evaluation: &Evaluation) -> Verdict {
 
 fn headline(sentences: &[Sentence]) -> String {
     let of = |grade: Grade| -> Vec<&str> {
-        let wanted = |s: &&Sentence| s.grade == grade && s.about != NOVELTY;
+        let wanted = |s: &&Sentence| s.grade == grade && s.about != novelty::ABOUT;
         let each = sentences.iter().filter(wanted);
         each.map(|sentence| sentence.about.as_str()).collect()
     };
@@ -131,7 +128,7 @@ fn headline(sentences: &[Sentence]) -> String {
     if !untestable.is_empty() {
         parts.push(format!("Too few maps to test {}.", list(&untestable)));
     }
-    let remembers = |s: &Sentence| s.about == NOVELTY && s.grade == Grade::Fails;
+    let remembers = |s: &Sentence| s.about == novelty::ABOUT && s.grade == Grade::Fails;
     if sentences.iter().any(remembers) {
         parts.push("The maps are not as new and varied as real ones.".to_owned());
     }
@@ -370,59 +367,6 @@ fn extent(effect: f64, aspect: Aspect) -> String {
         Aspect::Scatter if effect > 1.0 => format!("variance up to {effect:.2} times the real"),
         Aspect::Scatter => format!("variance down to {effect:.2} of the real"),
     }
-}
-
-fn novelty(evaluation: &Evaluation) -> Option<Sentence> {
-    let novelty = evaluation.novelty.as_ref()?;
-    let mut parts = Vec::new();
-    let copied = novelty.nearest_smallest < 0.5 * novelty.real_nearest_smallest;
-    if copied || novelty.nearer_than_real as f64 > 10.0 * novelty.expected_nearer.max(1.0) {
-        parts.push(format!(
-            "{} of {} generated maps are nearer to a training map than any real map that was not trained on (the \
-             nearest {:.2} \u{3c3} a pixel; of real maps {:.2})",
-            novelty.nearer_than_real,
-            novelty.searched,
-            novelty.nearest_smallest,
-            novelty.real_nearest_smallest
-        ));
-    }
-    let repeated = novelty.closest_pair < 0.5 * novelty.real_closest_pair;
-    if repeated || novelty.duplicates > 20 {
-        // The search stops there.
-        let least = if novelty.duplicates >= MOST_PAIRS {
-            "at least "
-        } else {
-            ""
-        };
-        parts.push(format!(
-            "{least}{} pairs among {} generated maps are more alike than any two real ones",
-            novelty.duplicates, novelty.duplicates_searched
-        ));
-    }
-    if novelty.pixel_diversity < 0.9 || novelty.spectral_diversity < 0.8 {
-        parts.push(format!(
-            "they vary less than real maps (pixels {:.2}, spectra {:.2} of the real standard deviation)",
-            novelty.pixel_diversity, novelty.spectral_diversity
-        ));
-    }
-    let (grade, text) = if parts.is_empty() {
-        let text = format!(
-            "Novelty: no copies; the nearest of {} training maps is {:.2} \u{3c3} a pixel away (median; {:.2} for \
-             real maps that were not trained on), and no two of {} generated maps are suspiciously alike.",
-            novelty.training_maps,
-            novelty.nearest_median,
-            novelty.real_nearest_median,
-            novelty.duplicates_searched
-        );
-        (Grade::Agrees, text)
-    } else {
-        (Grade::Fails, format!("Novelty: {}.", parts.join("; ")))
-    };
-    Some(Sentence {
-        about: NOVELTY.into(),
-        grade,
-        text,
-    })
 }
 
 fn caveats(evaluation: &Evaluation) -> Vec<String> {

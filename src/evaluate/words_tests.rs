@@ -1,8 +1,9 @@
 //! The words follow from the numbers alone.
 
 use super::*;
-use crate::evaluate::evaluation::{
-    Bin, Comparison, NoveltyResult, PixelResult, SetInfo, Spread, StatisticResult,
+use crate::evaluate::evaluation::{Bin, Comparison, PixelResult, SetInfo, Spread, StatisticResult};
+use crate::evaluate::novelty::{
+    Kind, NearestKind, NearestResult, NoveltyResult, PairFound, PairsResult,
 };
 use crate::evaluate::phrases::thousands;
 
@@ -95,6 +96,7 @@ fn evaluation(statistics: Vec<StatisticResult>) -> Evaluation {
             floor_p: 0.3,
         },
         statistics,
+        paper_counts: Vec::new(),
         covariance: None,
         chi_squared: None,
         novelty: None,
@@ -236,31 +238,86 @@ fn few_parents_are_no_agreement() {
 
 #[test]
 fn remembered_and_repeated_maps_fail() {
-    let mut copied = evaluation(vec![]);
-    copied.novelty = Some(NoveltyResult {
-        training_source: "train".into(),
+    let pair = |distance| PairFound {
+        first: 3,
+        second: 8,
+        distance,
+    };
+    let pairs = |kind, closest, real_closest| PairsResult {
+        kind,
+        definition: "a distance".into(),
+        maps: 500,
+        real_maps: 400,
+        closest: vec![pair(closest)],
+        real_closest: vec![pair(real_closest)],
+        complete_below: None,
+        real_complete_below: None,
+        typical: 1.2,
+        real_typical: 1.0,
+        closer_than_real: 3,
+        expected_closer: 1.5,
+        expected_as_close: closest,
+    };
+    let nearest = |kind, smallest| NearestKind {
+        kind,
         training_maps: 100,
-        searched: 10,
-        held_out_searched: 10,
-        nearest_smallest: 0.1,
-        nearest_median: 0.2,
-        real_nearest_smallest: 1.2,
-        real_nearest_median: 1.4,
+        smallest,
+        median: 1.3,
+        real_smallest: 1.2,
+        real_median: 1.4,
         nearer_than_real: 10,
         expected_nearer: 0.9,
-        spectrum_nearest_median: 0.2,
-        real_spectrum_nearest_median: 0.2,
-        duplicates_searched: 500,
-        closest_pair: 0.0,
-        real_closest_pair: 1.0,
-        duplicates: 3,
-        pixel_diversity: 0.7,
-        spectral_diversity: 0.9,
-    });
-    let verdict = verdict(&copied);
-    let text = &about(&verdict, "novelty").text;
-    for words in ["10 of 10 generated", "3 pairs", "vary less"] {
-        assert!(text.contains(words), "{text}");
+    };
+    let novelty = |smallest, closest, diversity| {
+        let mut evaluation = evaluation(vec![]);
+        evaluation.novelty = Some(NoveltyResult {
+            nearest: Some(NearestResult {
+                training_source: "train".into(),
+                searched: 10,
+                held_out_searched: 10,
+                kinds: vec![
+                    nearest(Kind::Pixels, smallest),
+                    nearest(Kind::PowerSpectrum, 0.1),
+                    nearest(Kind::DiscriminatorFeatures, smallest),
+                ],
+            }),
+            pairs: vec![
+                pairs(Kind::Pixels, closest, 1.0),
+                pairs(Kind::PowerSpectrum, closest, 1.0),
+                pairs(Kind::DiscriminatorFeatures, closest, 1.0),
+            ],
+            pixel_diversity: diversity,
+            spectral_diversity: 0.9,
+        });
+        let verdict = verdict(&evaluation);
+        about(&verdict, "novelty").clone()
+    };
+    let copied = novelty(0.1, 0.9, 1.0);
+    assert_eq!(copied.grade, Grade::Fails);
+    for words in [
+        "10 of 10 generated",
+        "by pixels",
+        "by discriminator features",
+    ] {
+        assert!(copied.text.contains(words), "{}", copied.text);
+    }
+    assert!(!copied.text.contains("spectrum") && !copied.text.contains("pairs"));
+    let repeated = novelty(1.1, 0.0, 1.0);
+    for words in [
+        "3 pairs among 500",
+        "by pixels",
+        "by power spectrum",
+        "by discriminator",
+        "0e0 such pairs",
+    ] {
+        assert!(repeated.text.contains(words), "{}", repeated.text);
+    }
+    let narrow = novelty(1.1, 0.9, 0.7);
+    assert!(narrow.text.contains("vary less"), "{}", narrow.text);
+    let good = novelty(1.1, 0.9, 1.0);
+    assert_eq!(good.grade, Grade::Agrees);
+    for words in ["no copies", "no two of 500", "of 400 real maps 1.00"] {
+        assert!(good.text.contains(words), "{}", good.text);
     }
 }
 

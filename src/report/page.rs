@@ -55,6 +55,8 @@ pub struct Figure {
     pub pictures: Vec<(String, String)>,
     /// Whether each takes the whole width, however wide the page.
     pub wide: bool,
+    /// Pictures side by side on paper, 2 or 3, where they do not take the whole width.
+    pub columns: usize,
 }
 
 const STYLE: &str = "\
@@ -79,8 +81,12 @@ figure{margin:1rem 0 1.6rem}figcaption{font-size:.92rem;color:#444;max-width:60r
 details{margin:.5rem 0}summary{cursor:pointer;color:#1d4e89}footer{margin-top:3rem;font-size:.85rem;color:#666}\
 @media(max-width:40rem){body{padding:.6rem .7rem 2rem}.headline{font-size:1.15rem}\
 .marked li{display:block}.mark{display:inline-block;min-width:6.2em;margin-right:.5rem}}\
-@media print{body{max-width:none;padding:0;font-size:10.5pt}figure,table,li{break-inside:avoid}\
-h2{break-after:avoid}.panels{grid-template-columns:repeat(2,1fr)}.wide{grid-template-columns:1fr}\
+@media print{body{max-width:none;padding:0;font-size:10pt}h2{margin-top:1.2rem;break-inside:avoid;break-after:avoid}\
+.headline{font-size:1.2rem}figure,tr,li{break-inside:avoid}thead{display:table-header-group}\
+.scroll{overflow:visible}table{width:100%;font-size:7.5pt}th,td{white-space:normal;padding:.15rem .3rem}\
+td:first-child{min-width:9em}\
+figure{margin:.5rem 0 .8rem}figcaption{font-size:8.5pt}.panels{gap:.3rem;grid-template-columns:repeat(2,1fr)}\
+.three{grid-template-columns:repeat(3,1fr)}.wide{grid-template-columns:1fr}\
 details{display:none}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}";
 
 impl Page {
@@ -172,7 +178,11 @@ impl Figure {
         });
         format!(
             "<figure>\n<div class=\"panels{}\">\n{}</div>\n<figcaption>{}</figcaption>\n</figure>\n",
-            if self.wide { " wide" } else { "" },
+            match (self.wide, self.columns) {
+                (true, _) => " wide",
+                (false, 3) => " three",
+                (false, _) => "",
+            },
             pictures.collect::<String>(),
             escape(&self.caption)
         )
@@ -204,6 +214,7 @@ mod tests {
                     caption: evil.clone(),
                     pictures: vec![(evil.clone(), evil.clone())],
                     wide: true,
+                    columns: 1,
                 }),
             ],
             footer: evil,

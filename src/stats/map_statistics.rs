@@ -2,6 +2,7 @@
 //! derivatives computed once, the rest. Maps are measured in parallel; what is measured of a map
 //! depends on that map alone.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -203,6 +204,19 @@ impl MapStatistics {
                 bins: self.row_len(),
             });
         }
+        let level = self.prepare(scratch, map, index)?;
+        self.measure_modes(scratch, row);
+        self.measure_rows(scratch, &level, row);
+        Ok(())
+    }
+
+    /// Fills the working memory with the map as it is measured: with its noise, smoothed.
+    fn prepare<T: Copy + Into<f64>>(
+        &self,
+        scratch: &mut StatisticsScratch,
+        map: &[T],
+        index: u64,
+    ) -> Result<Level, StatsError> {
         scratch.map.fill(map)?;
         let mut level = scratch.map.level();
         if level.constant {
@@ -224,9 +238,47 @@ impl MapStatistics {
         if self.noise.is_some() || self.smoothing.is_some() {
             level = scratch.map.level();
         }
-        self.measure_modes(scratch, row);
-        self.measure_rows(scratch, &level, row);
-        Ok(())
+        Ok(level)
+    }
+
+    /// The maps `[n, N, N]` as they are measured: with their noise, smoothed, rounded to float32. The
+    /// pixels themselves where neither is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::measure_many`].
+    pub fn prepared<'a>(
+        &self,
+        maps: &'a [f32],
+        first: usize,
+    ) -> Result<Cow<'a, [f32]>, StatsError> {
+        if self.noise.is_none() && self.smoothing.is_none() {
+            return Ok(Cow::Borrowed(maps));
+        }
+        let (pixels, size) = (self.plan.pixels, self.plan.pixels * self.plan.pixels);
+        let mut out = vec![0.0_f32; maps.len()];
+        let failed = out
+            .par_chunks_mut(size)
+            .zip(maps.par_chunks(size))
+            .enumerate()
+            .map_init(
+                || self.scratch(),
+                |scratch, (index, (out, map))| {
+                    let number = first + index;
+                    if let Err(error) = self.prepare(scratch, map, number as u64) {
+                        return Some(error.of_map(number));
+                    }
+                    for (y, row) in out.chunks_exact_mut(pixels).enumerate() {
+                        let from = scratch.map.row(y).iter();
+                        row.iter_mut().zip(from).for_each(|(to, &v)| *to = v as f32);
+                    }
+                    None
+                },
+            )
+            .find_first(Option::is_some);
+        match failed.flatten() {
+            Some(error) => Err(error),
+            None => Ok(Cow::Owned(out)),
+        }
     }
 
     /// Measures what is defined by Fourier modes.

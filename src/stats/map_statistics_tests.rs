@@ -267,3 +267,37 @@ fn gradients_and_hessian_are_those_of_lenstools() {
         }
     }
 }
+
+#[test]
+fn prepared_maps_are_the_maps_that_are_measured() {
+    let map: Vec<f32> = golden_map().iter().map(|&v| v as f32).collect();
+    let plan = |noise, smooth| StatisticsPlan {
+        shape_noise: noise,
+        smooth_arcmin: smooth,
+        moments: true,
+        ..StatisticsPlan::nothing(32, 3.5)
+    };
+    let noise = crate::stats::ShapeNoise {
+        n_gal: 30.0,
+        sigma_e: crate::stats::ShapeNoise::USUAL_SIGMA_E,
+        seed: 4,
+    };
+    let two = [map.clone(), map.clone()].concat();
+    let as_is = MapStatistics::new(plan(None, None)).unwrap();
+    assert_eq!(as_is.prepared(&two, 5).unwrap(), &two[..]);
+    let changed = MapStatistics::new(plan(Some(noise), Some(5.0))).unwrap();
+    let prepared = changed.prepared(&two, 5).unwrap();
+    assert_ne!(prepared[..1024], prepared[1024..]);
+    let (expected, found) = (
+        changed.measure_many(&two, 5).unwrap(),
+        as_is.measure_many(&prepared, 0).unwrap(),
+    );
+    for (a, b) in expected.iter().zip(found) {
+        assert!((a - b).abs() < 1e-5 * a.abs().max(1e-6), "{a} {b}");
+    }
+    let flat = changed.prepared(&[0.5; 2048], 5).unwrap_err();
+    assert!(
+        matches!(flat, StatsError::Constant { map: 5, .. }),
+        "{flat}"
+    );
+}

@@ -33,6 +33,7 @@ mod multiple;
 mod neighbours;
 mod novelty;
 mod padded;
+mod pairs;
 mod parents;
 mod pdf;
 mod peaks;
@@ -43,6 +44,7 @@ mod resampling;
 mod selection;
 mod shape_noise;
 mod smoothing;
+mod streamed_ks;
 mod thresholds;
 
 #[cfg(test)]
@@ -67,9 +69,14 @@ pub use multiple::{
     paper_style_of_values,
 };
 pub use neighbours::{
-    NearestMaps, Neighbour, Pair, closest_features, closest_maps, log_features, nearest_features,
+    Element as PairElement, NearestMaps, Neighbour, Pair, log_features, nearest_features,
+    nearest_vectors,
 };
-pub use novelty::{Diversity, Novelty, Repeats, Spread};
+pub use novelty::{Diversity, Novelty, Repeats, Spread, expected_within};
+pub use pairs::{
+    ClosestPairs, Coarse, PairProgress, closest_coarse, closest_features, closest_maps,
+    closest_vectors, turned_distance, typical_distance,
+};
 pub use parents::{Design, Parents};
 pub use peaks::{Peak, locate_peaks};
 pub use pixel_test::{PIXEL_BINS, PixelHistograms, PixelTest, pixel_edges};
@@ -80,4 +87,5 @@ pub use selection::{
     Agreement, KS_SCALE, Reference, SPECTRUM_BINS, SPECTRUM_SCALE, white_noise_like,
 };
 pub use shape_noise::ShapeNoise;
+pub use streamed_ks::{PixelCounts, StreamedKs};
 pub use thresholds::{Thresholds, Unit};

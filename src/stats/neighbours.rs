@@ -1,8 +1,8 @@
 //! Nearest neighbours: has the generator learnt maps by heart, and does it repeat itself?
 //!
 //! [`NearestMaps`] finds the training maps nearest to generated ones by pixels, modulo the 8
-//! rotations and flips; [`NearestFeatures`] by spectra or any other features; [`closest_maps`] and
-//! [`closest_features`] the closest pairs within one set, for the birthday paradox. All distances
+//! rotations and flips; [`nearest_features`] and [`nearest_vectors`] by spectra or any other features.
+//! [`super::closest_coarse`] and its kin find the closest pairs within one set. All distances
 //! are exact: |a|^2 + |b|^2 - 2 a b from a matrix product finds candidates, with room for its
 //! rounding, and those are measured again by subtraction in f64. Results do not depend on the
 //! number of threads, nor on how a set is cut into pieces.
@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 /// Symmetries of a square.
-const SYMMETRIES: usize = 8;
+pub(super) const SYMMETRIES: usize = 8;
 /// Queries, and vectors of the set, that share a matrix product.
 const QUERY_BLOCK: usize = 16;
 const SET_BLOCK: usize = 256;
@@ -40,7 +40,7 @@ pub struct Pair {
 }
 
 /// A number whose products are summed by a matrix product, and its rounding there.
-trait Element: LinalgScalar + Into<f64> + Send + Sync {
+pub trait Element: LinalgScalar + Into<f64> + Send + Sync {
     /// Bound on the error of a product a b, in units of |a| |b|.
     const SLACK: f64;
 }
@@ -63,11 +63,11 @@ struct Queries<T> {
     norms: Vec<f64>,
 }
 
-fn squared_norm<T: Element>(vector: &[T]) -> f64 {
+pub(super) fn squared_norm<T: Element>(vector: &[T]) -> f64 {
     vector.iter().map(|&v| v.into() * v.into()).sum()
 }
 
-fn squared_distance<T: Element>(a: ArrayView1<'_, T>, b: ArrayView1<'_, T>) -> f64 {
+pub(super) fn squared_distance<T: Element>(a: ArrayView1<'_, T>, b: ArrayView1<'_, T>) -> f64 {
     let difference = |(&a, &b): (&T, &T)| (a.into() - b.into()) * (a.into() - b.into());
     a.iter().zip(b).map(difference).sum()
 }
@@ -78,14 +78,8 @@ impl<T: Element> Queries<T> {
     }
 
     /// The `keep` nearest of `set` `[n, elements]` to each query, in ascending order; vector i has
-    /// index `offset + i`. Those for which `wanted(query, index)` is false do not count.
-    fn nearest(
-        &self,
-        set: ArrayView2<'_, T>,
-        offset: usize,
-        keep: usize,
-        wanted: &(impl Fn(usize, usize) -> bool + Sync),
-    ) -> Vec<Vec<Neighbour>> {
+    /// index `offset + i`.
+    fn nearest(&self, set: ArrayView2<'_, T>, offset: usize, keep: usize) -> Vec<Vec<Neighbour>> {
         let norms: Vec<f64> = set
             .rows()
             .into_iter()
@@ -100,13 +94,6 @@ impl<T: Element> Queries<T> {
                 let queries = first_query..(first_query + QUERY_BLOCK).min(self.len());
                 let first = task / query_blocks * SET_BLOCK;
                 let block = first..(first + SET_BLOCK).min(set.nrows());
-                // Pairs of one set: a block with none of them wanted is not multiplied.
-                let any = queries
-                    .clone()
-                    .any(|query| block.clone().any(|i| wanted(query, offset + i)));
-                if !any {
-                    return (first_query, vec![Vec::new(); queries.len()]);
-                }
                 let rows = queries.start * self.variants..queries.end * self.variants;
                 let vectors = set.slice(s![block.clone(), ..]);
                 let products = self.rows.slice(s![rows, ..]).dot(&vectors.t());
@@ -115,8 +102,7 @@ impl<T: Element> Queries<T> {
                     let products = products.slice(s![start..start + self.variants, ..]);
                     let norms = &norms[block.clone()];
                     let index = |i: usize| offset + first + i;
-                    let candidates = (0..block.len()).filter(|&i| wanted(query, index(i)));
-                    self.refine(query, products, vectors, norms, candidates, keep, index)
+                    self.refine(query, products, vectors, norms, keep, index)
                 });
                 (first_query, lists.collect())
             })
@@ -132,17 +118,12 @@ impl<T: Element> Queries<T> {
 
     /// Measures the candidates of one block exactly, in the order in which they seem near, until
     /// the rest cannot be nearer.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one inner step of `nearest`, split for reading"
-    )]
     fn refine(
         &self,
         query: usize,
         products: ArrayView2<'_, T>,
         vectors: ArrayView2<'_, T>,
         norms: &[f64],
-        candidates: impl Iterator<Item = usize>,
         keep: usize,
         index: impl Fn(usize) -> usize,
     ) -> Vec<Neighbour> {
@@ -156,7 +137,7 @@ impl<T: Element> Queries<T> {
         // Twice |a| |b| is at most |a|^2 + |b|^2.
         let slack = |i: usize| T::SLACK * (norm + norms[i]);
         let least = |i: usize| norm + norms[i] - 2.0 * largest(i) - slack(i);
-        let mut order: Vec<(f64, usize)> = candidates.map(|i| (least(i), i)).collect();
+        let mut order: Vec<(f64, usize)> = (0..norms.len()).map(|i| (least(i), i)).collect();
         order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let mut best: Vec<Neighbour> = Vec::new();
         for (least, i) in order {
@@ -230,9 +211,7 @@ impl NearestMaps {
     /// No maps or a part of one, a pixel that is not finite.
     pub fn add(&mut self, maps: &[f32]) -> Result<(), StatsError> {
         let set = checked(maps, self.side, self.seen)?;
-        let found = self
-            .queries
-            .nearest(set, self.seen, self.keep, &|_, _| true);
+        let found = self.queries.nearest(set, self.seen, self.keep);
         for (best, found) in self.best.iter_mut().zip(found) {
             merge(best, found, self.keep);
         }
@@ -244,55 +223,6 @@ impl NearestMaps {
     pub fn finish(self) -> Vec<Vec<Neighbour>> {
         self.best
     }
-}
-
-/// The `keep` closest pairs of `maps` `[n, side, side]`, by pixels and modulo the 8 rotations and
-/// flips. The work is 8 n^2 `side`^2 multiplications, and the memory 32 n `side`^2 bytes: for
-/// more than some thousand maps, look for pairs by spectrum first ([`closest_features`]), which
-/// turned copies share.
-///
-/// # Errors
-/// Fewer than 2 maps or a part of one, a pixel that is not finite.
-pub fn closest_maps(maps: &[f32], side: usize, keep: usize) -> Result<Vec<Pair>, StatsError> {
-    let queries = turned(maps, side)?;
-    closest(&queries, checked(maps, side, 0)?, keep)
-}
-
-/// The `keep` closest pairs of `features` `[n, bins]` in L2: of ln P, say. Empty bins (NaN in every
-/// map) are left out.
-///
-/// # Errors
-/// Fewer than 2 maps; a bin that is not finite in some maps only.
-pub fn closest_features(
-    features: ArrayView2<'_, f64>,
-    keep: usize,
-) -> Result<Vec<Pair>, StatsError> {
-    let bins = super::covariance::filled_bins(features, 2)?;
-    let queries = plain(features.select(Axis(1), &bins));
-    closest(&queries, queries.rows.view(), keep)
-}
-
-fn closest<T: Element>(
-    queries: &Queries<T>,
-    set: ArrayView2<'_, T>,
-    keep: usize,
-) -> Result<Vec<Pair>, StatsError> {
-    if queries.len() < 2 {
-        return Err(StatsError::TooFew {
-            what: "maps",
-            got: queries.len(),
-            needed: 2,
-        });
-    }
-    let found = queries.nearest(set, 0, keep, &|query, index| index > query);
-    let mut pairs: Vec<Pair> = found
-        .into_iter()
-        .enumerate()
-        .flat_map(|(first, list)| list.into_iter().map(move |second| Pair { first, second }))
-        .collect();
-    pairs.sort_by(|a, b| a.second.distance.total_cmp(&b.second.distance));
-    pairs.truncate(keep);
-    Ok(pairs)
 }
 
 /// The `keep` nearest of `set` `[n, bins]` to each of `queries` `[k, bins]`, in L2: of ln P
@@ -317,7 +247,40 @@ pub fn nearest_features(
     }
     let queries = plain(queries.select(Axis(1), &bins));
     let set = plain(set.select(Axis(1), &bins));
-    Ok(queries.nearest(set.rows.view(), 0, keep, &|_, _| true))
+    Ok(queries.nearest(set.rows.view(), 0, keep))
+}
+
+/// The `keep` nearest of `set` `[n, len]` to each of `queries` `[k, len]`, in L2, of features that have a
+/// value everywhere.
+///
+/// # Errors
+/// No vectors, or a part of one; a value that is not finite.
+pub fn nearest_vectors(
+    queries: &[f32],
+    set: &[f32],
+    len: usize,
+    keep: usize,
+) -> Result<Vec<Vec<Neighbour>>, StatsError> {
+    let rows = |values: &[f32]| -> Result<Array2<f32>, StatsError> {
+        if len == 0 || values.is_empty() {
+            return Err(StatsError::Empty);
+        }
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            return Err(StatsError::Feature {
+                map: index / len,
+                bin: index % len,
+                value: f64::from(values[index]),
+            });
+        }
+        let (got, maps) = (values.len(), values.len() / len);
+        Array2::from_shape_vec((maps, len), values.to_vec()).map_err(|_| StatsError::Length {
+            what: "values of the last map",
+            got: got % len,
+            expected: len,
+        })
+    };
+    let (queries, set) = (plain(rows(queries)?), rows(set)?);
+    Ok(queries.nearest(set.view(), 0, keep))
 }
 
 /// Natural logarithms of positive features (powers), NaN staying NaN.
@@ -333,9 +296,9 @@ pub fn log_features(features: ArrayView2<'_, f64>) -> Result<Array2<f64>, StatsE
     Ok(features.mapv(f64::ln))
 }
 
-fn plain(features: Array2<f64>) -> Queries<f64> {
+fn plain<T: Element>(features: Array2<T>) -> Queries<T> {
     let rows = features.as_standard_layout().into_owned();
-    let norm = |row: ArrayView1<'_, f64>| row.dot(&row);
+    let norm = |row: ArrayView1<'_, T>| row.iter().map(|&v| v.into() * v.into()).sum();
     Queries {
         variants: 1,
         norms: rows.rows().into_iter().map(norm).collect(),
@@ -343,7 +306,11 @@ fn plain(features: Array2<f64>) -> Queries<f64> {
     }
 }
 
-fn checked(maps: &[f32], side: usize, before: usize) -> Result<ArrayView2<'_, f32>, StatsError> {
+pub(super) fn checked(
+    maps: &[f32],
+    side: usize,
+    before: usize,
+) -> Result<ArrayView2<'_, f32>, StatsError> {
     let pixels = side * side;
     let shape = StatsError::Shape {
         got: maps.len(),

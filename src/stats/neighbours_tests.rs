@@ -1,6 +1,7 @@
 //! Neighbours against measuring every pair, and planted copies.
 
 use super::*;
+use crate::stats::{closest_features, closest_maps};
 use crate::testing::{normals, random};
 
 fn maps(number: u64, count: usize, side: usize) -> Vec<f32> {

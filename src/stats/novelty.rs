@@ -55,14 +55,16 @@ impl Novelty {
     }
 }
 
-/// Near duplicates within a set of generated maps, beside a set of as many real ones: by the
-/// birthday paradox, a generator of S different maps has one pair alike among about sqrt(S).
+/// Near duplicates within a set of generated maps, beside a set of real ones: by the birthday paradox, a generator of S different maps has one pair alike among about sqrt(S).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Repeats {
-    /// Maps that were looked through.
+    /// Maps that were looked through, and real ones.
     pub maps: usize,
+    pub real_maps: usize,
     /// Pairs that count as near duplicates: closer than any pair of the real set.
     pub pairs: usize,
+    /// How many a perfect generator has on average: its pairs over those of the real set.
+    pub expected: f64,
     /// The distance of the closest pair.
     pub least: f64,
     /// The distance of the closest pair of the real set.
@@ -73,24 +75,52 @@ pub struct Repeats {
 }
 
 impl Repeats {
-    /// From the closest pairs of `maps` generated maps and of as many real ones.
+    /// From the closest pairs, ascending, of `maps` generated maps and of `real_maps` real ones.
     ///
     /// # Errors
     /// No pairs.
-    pub fn new(maps: usize, generated: &[Pair], real: &[Pair]) -> Result<Self, StatsError> {
+    pub fn new(
+        (maps, generated): (usize, &[Pair]),
+        (real_maps, real): (usize, &[Pair]),
+    ) -> Result<Self, StatsError> {
         let least = |pairs: &[Pair]| pairs.first().map(|p| p.second.distance);
         let (found, floor) = least(generated).zip(least(real)).ok_or(StatsError::Empty)?;
         let close = |pair: &&Pair| pair.second.distance < floor;
         let pairs = generated.iter().filter(close).count();
-        let all = maps as f64 * (maps as f64 - 1.0) / 2.0;
+        let all_of = |maps: usize| maps as f64 * (maps as f64 - 1.0) / 2.0;
+        let all = all_of(maps);
         Ok(Self {
             maps,
+            real_maps,
             pairs,
+            expected: all / all_of(real_maps),
             least: found,
             floor_least: floor,
             stock: (pairs > 0).then(|| all / pairs as f64),
         })
     }
+}
+
+/// How many pairs within `distance` a perfect generator would have, which has `pairs` times as many pairs
+/// as the real set whose closest ones, ascending, are `real`.
+///
+/// The number of pairs within r grows as a power of r where r is small, the number of dimensions that
+/// maps vary in: it is estimated from the 50 closest real pairs (Hill 1975). Below the closest real pair
+/// that is an extrapolation, to more pairs rather than to fewer: dimensions that only show on small scales
+/// are not counted.
+pub fn expected_within(distance: f64, real: &[Pair], pairs: f64) -> f64 {
+    let list = &real[..real.len().min(50)];
+    let Some(last) = list.last().map(|pair| pair.second.distance) else {
+        return f64::INFINITY;
+    };
+    let all = pairs * list.len() as f64;
+    if distance >= last {
+        return all;
+    }
+    let logarithms = list.iter().map(|pair| (last / pair.second.distance).ln());
+    // The last one's is 0 by construction.
+    let power = (list.len() as f64 - 1.0) / logarithms.sum::<f64>();
+    all * (distance / last).powf(power)
 }
 
 /// The standard deviation over maps at each place: pixels of maps, or bins of ln P.
@@ -212,7 +242,7 @@ impl Diversity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::{NearestMaps, closest_maps};
+    use crate::stats::{NearestMaps, closest_features, closest_maps};
     use crate::testing::{normals, random};
 
     fn maps(number: u64, count: usize) -> Vec<f32> {
@@ -259,13 +289,44 @@ mod tests {
             })
             .collect();
         let floor = closest_maps(&real, 6, 200).unwrap();
-        let found = Repeats::new(100, &closest_maps(&drawn, 6, 200).unwrap(), &floor).unwrap();
+        let drawn = closest_maps(&drawn, 6, 200).unwrap();
+        let found = Repeats::new((100, &drawn), (100, &floor)).unwrap();
         // 4950 pairs, one in 200 alike: 25 +- 5.
         assert_eq!(found.least, 0.0);
         let stock = found.stock.unwrap();
         assert!((100.0..400.0).contains(&stock), "{found:?}");
-        let honest = Repeats::new(100, &floor, &floor).unwrap();
+        let honest = Repeats::new((100, &floor), (100, &floor)).unwrap();
         assert_eq!((honest.pairs, honest.stock), (0, None));
+        assert_eq!(honest.expected, 1.0);
+        let more = Repeats::new((100, &drawn), (10, &floor)).unwrap();
+        assert_eq!(more.expected, 110.0);
+    }
+
+    #[test]
+    fn the_closest_pair_of_many_more_maps_is_where_few_real_ones_say() {
+        // Seven dimensions: of 20 times the maps, the closest pair is 400^(1/7) = 2.4 times closer.
+        let vectors = |number, maps: usize| normals(&mut random(number), maps * 7);
+        let closest = |values: &[f64]| {
+            let table = ArrayView2::from_shape((values.len() / 7, 7), values).unwrap();
+            closest_features(table, 200).unwrap()
+        };
+        let mut logarithms = 0.0;
+        for draw in 0..10 {
+            let (real, many) = (vectors(20 + draw, 200), vectors(40 + draw, 4000));
+            let (real, mut many) = (closest(&real), closest(&many));
+            let least = many.remove(0).second.distance;
+            assert!(least < 0.75 * real[0].second.distance);
+            let expected = expected_within(least, &real, 400.0);
+            println!("{least}: {expected} pairs expected");
+            assert!((1e-2..1e3).contains(&expected), "{expected}");
+            logarithms += expected.ln();
+            // A copy is another thing.
+            assert!(expected_within(0.1 * least, &real, 400.0) < 1e-3);
+            assert_eq!(expected_within(0.0, &real, 400.0), 0.0);
+            assert_eq!(expected_within(1e9, &real, 400.0), 400.0 * 50.0);
+        }
+        assert!((logarithms / 10.0_f64).abs() < 3.0, "{logarithms}");
+        assert_eq!(expected_within(1.0, &[], 1.0), f64::INFINITY);
     }
 
     #[test]

@@ -248,7 +248,7 @@ fn parents_of(set: &HeldOutSet, maps: &Maps, kind: &SplitKind) -> Vec<u64> {
     set.parents().map(|map| parent(map) as u64).collect()
 }
 
-fn split_rules(config: &Config) -> SplitRules {
+pub(super) fn split_rules(config: &Config) -> SplitRules {
     let [train, validation, test] = config.data.fractions;
     SplitRules {
         map_size: config.architecture.map_size,
@@ -335,14 +335,17 @@ fn warning(
     }
 }
 
-struct Opened {
-    maps: Maps,
+pub(super) struct Opened {
+    pub(super) maps: Maps,
     /// Where they come from.
-    source: String,
+    pub(super) source: String,
     kept: Option<String>,
 }
 
-fn open_maps(config: &Config, progress: &dyn Fn(usize, usize)) -> Result<Opened, DataError> {
+pub(super) fn open_maps(
+    config: &Config,
+    progress: &dyn Fn(usize, usize),
+) -> Result<Opened, DataError> {
     let data = &config.data;
     if data.paths.is_empty() {
         let size = config.architecture.map_size;
