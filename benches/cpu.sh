@@ -40,7 +40,7 @@ if wants profile; then
     "$cosmogan" bench profile --preset paper-256 --batch 8 --json "$stem-profile-256.json"
 fi
 if wants scaling; then
-    "$cosmogan" bench scaling --preset paper-64 --batch 8 --steps 3 --limit 200 --device cpu --json "$stem-scaling.json"
+    "$cosmogan" bench scaling --preset paper-64 --batch 4 --steps 2 --limit 250 --device cpu --json "$stem-scaling.json"
 fi
 if wants report; then
     (cd "$root" && "$cosmogan" bench report)
