@@ -242,12 +242,10 @@ pub fn output<T: Scalar>(
                 m[k] = load(values, at);
             }
         }
-        let outputs = output_of(m);
-        for k in 0..4 {
-            let values = match bias {
-                Some(bias) => add(outputs[k], load(bias, at)),
-                None => outputs[k],
-            };
+        for (k, mut values) in output_of(m).into_iter().enumerate() {
+            if let Some(bias) = bias {
+                values = add(values, load(bias, at));
+            }
             put(k, at, &values);
         }
     });
