@@ -74,6 +74,7 @@ p,ul{max-width:60rem}ul{padding-left:1.2rem}li{margin:.3rem 0}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;margin:.4rem 0}\
 th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #e5e5e5;white-space:nowrap}\
 th{border-bottom:2px solid #bbb;vertical-align:bottom;white-space:normal}td:first-child,th:first-child{text-align:left}\
+.long{text-align:left;white-space:normal;min-width:20rem}\
 figure{margin:1rem 0 1.6rem}figcaption{font-size:.92rem;color:#444;max-width:60rem;margin-top:.4rem}\
 .panels{display:grid;gap:.6rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr))}\
 .wide{grid-template-columns:1fr}img{width:100%;height:auto;display:block}\
@@ -153,10 +154,20 @@ impl Block {
 
 impl Table {
     fn html(&self) -> String {
+        // Columns of sentences are read from the left and broken into lines.
+        let is_long = |column: usize| {
+            let cells = self.rows.iter().filter_map(|cells| cells.get(column));
+            cells.into_iter().any(|cell| cell.chars().count() > 60)
+        };
         let row = |cells: &[String], tag: &str| -> String {
-            let cells = cells
-                .iter()
-                .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)));
+            let cells = cells.iter().enumerate().map(|(column, cell)| {
+                let class = if is_long(column) {
+                    " class=\"long\""
+                } else {
+                    ""
+                };
+                format!("<{tag}{class}>{}</{tag}>", escape(cell))
+            });
             format!("<tr>{}</tr>\n", cells.collect::<String>())
         };
         let rows: String = self.rows.iter().map(|cells| row(cells, "td")).collect();
