@@ -120,7 +120,7 @@ impl Material<'_> {
                 &self.pairs,
                 "pairs",
                 "Pairs that are most alike",
-                "The pairs of generated maps with the smallest distances, beside the closest pair of real maps; by pixels \
+                "The pair of generated maps with the smallest distance, beside the closest pair of real maps; by pixels \
                  the first of a pair is turned towards the second. Beneath: the numbers of the maps, from 1, and the \
                  distance. A generator that repeats itself shows the same map twice.",
             ),

@@ -137,7 +137,7 @@ impl Tape {
     }
 
     /// A new value of `len` numbers that lies between two blocks.
-    fn inner(&mut self, len: usize) -> View {
+    pub fn inner(&mut self, len: usize) -> View {
         self.plan.value(len, self.precision)
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::restore::Weights;
-use crate::backend::{Backend, BackendError, StepScalars, View};
+use crate::backend::{Backend, BackendError, Precision, StepScalars, View};
 use crate::model::{Architecture, Network, discriminator, generator};
 use crate::tape::{Mode, NetworkMemory, Player, Program, Tape};
 
@@ -95,8 +95,10 @@ impl<B: Backend> LoadedFeatures<B> {
         );
         let input = tape.input(batch * map_len);
         let player = Player::Discriminator;
-        let pass = tape.forward(player, &memory, Mode::Infer, batch, input, None);
-        tape.keep(pass.output);
+        // In mixed precision convolutions write bf16, this one as it does with the logit behind it.
+        let output = tape.inner(batch * plane_len);
+        tape.forward(player, &memory, Mode::Infer, batch, input, Some(output));
+        tape.keep(output);
         let program = tape.plan();
         backend.reserve(program.arena_len())?;
         backend.upload(memory.parameters, &weights.parameters)?;
@@ -105,7 +107,7 @@ impl<B: Backend> LoadedFeatures<B> {
         debug_assert_eq!(plane_len, pooling.side * pooling.side * pooling.channels);
         Ok(Self {
             input: program.resolve(input),
-            output: program.resolve(pass.output),
+            output: program.resolve(output),
             backend,
             program,
             batch,
@@ -150,12 +152,29 @@ impl<B: Backend> LoadedFeatures<B> {
             }
             self.program
                 .run(&mut self.backend, &StepScalars::default())?;
-            let planes = &mut planes[..maps.len() / self.map_len * plane_len];
-            self.backend
-                .download(self.output.part(0, planes.len()), planes)?;
+            self.download(&mut planes)?;
+            let planes = &planes[..maps.len() / self.map_len * plane_len];
             let len = self.pooling.len();
             for (plane, out) in planes.chunks(plane_len).zip(out.chunks_mut(len)) {
                 self.pooling.pool(plane, out);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the output of a whole batch, whichever numbers it has.
+    fn download(&mut self, planes: &mut [f32]) -> Result<(), BackendError> {
+        if self.output.precision == Precision::F32 {
+            return self.backend.download(self.output, planes);
+        }
+        // Two bf16, the upper halves of f32, in each word.
+        let words = View::new(self.output.start, self.output.words());
+        let mut packed = vec![0.0; words.len];
+        self.backend.download(words, &mut packed)?;
+        for (values, word) in planes.chunks_mut(2).zip(packed) {
+            let bits = word.to_bits();
+            for (value, half) in values.iter_mut().zip([bits << 16, bits & 0xffff_0000]) {
+                *value = f32::from_bits(half);
             }
         }
         Ok(())
@@ -166,6 +185,8 @@ impl<B: Backend> LoadedFeatures<B> {
 mod tests {
     use super::*;
     use crate::backend::Cpu;
+    use crate::backend::gpu::ops::KernelVersion;
+    use crate::backend::gpu::{Emulated, EmulatedOptions, Gpu, ptx};
     use crate::model::{Linear, Preset};
     use crate::testing::{normals, random};
 
@@ -202,19 +223,54 @@ mod tests {
         assert_eq!(out, [5.0, 6.0, 9.0, 10.0, 21.0, 22.0, 25.0, 26.0]);
     }
 
+    fn weights(architecture: &Architecture) -> Weights {
+        let network = discriminator(architecture);
+        let mut running = draw(2, network.inventory.running_len(), 0.1);
+        // Variances are positive.
+        running.iter_mut().for_each(|v| *v = v.abs() + 0.3);
+        Weights {
+            parameters: draw(1, network.parameter_count(), 0.1),
+            running,
+        }
+    }
+
+    #[test]
+    fn features_in_bf16_are_those_in_f32_to_its_rounding() {
+        let architecture = architecture();
+        let weights = weights(&architecture);
+        // A batch that is not full.
+        let maps = draw(3, 3 * 256, 0.4);
+        fn of<B: Backend>(
+            backend: B,
+            architecture: &Architecture,
+            weights: &Weights,
+            maps: &[f32],
+        ) -> Vec<f32> {
+            let mut features = LoadedFeatures::new(backend, architecture, weights, 4).unwrap();
+            let mut found = vec![0.0; 3 * features.len()];
+            features.run(maps, &mut found).unwrap();
+            found
+        }
+        let exact = of(Cpu::<f32>::new(), &architecture, &weights, &maps);
+        let size = exact.iter().map(|v| v * v).sum::<f32>();
+        for (kernels, tolerance) in [(KernelVersion::V2, 1e-5), (KernelVersion::V3, 2e-2)] {
+            let driver = Emulated::new(EmulatedOptions::default());
+            let gpu = Gpu::new(driver, ptx::committed(), kernels).unwrap();
+            let found = of(gpu, &architecture, &weights, &maps);
+            let pairs = found.iter().zip(&exact);
+            let off = pairs.map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+            let share = (off / size).sqrt();
+            println!("{kernels:?}: {share:.1e}");
+            assert!(share < tolerance, "{kernels:?}: {share}");
+        }
+    }
+
     /// The logit's weights times the features are the logit that the whole network gives.
     #[test]
     fn the_logit_is_what_the_whole_discriminator_makes_of_the_same_features() {
         let architecture = architecture();
         let network = discriminator(&architecture);
-        let running_len = network.inventory.running_len();
-        let mut running = draw(2, running_len, 0.1);
-        // Variances are positive.
-        running.iter_mut().for_each(|v| *v = v.abs() + 0.3);
-        let weights = Weights {
-            parameters: draw(1, network.parameter_count(), 0.1),
-            running,
-        };
+        let weights = weights(&architecture);
         let maps = draw(3, 3 * 256, 0.4);
         let mut features =
             LoadedFeatures::new(Cpu::<f32>::new(), &architecture, &weights, 2).unwrap();
