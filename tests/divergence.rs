@@ -112,12 +112,27 @@ fn a_discriminator_that_has_nothing_left_to_learn_stops_the_run() {
     assert!(error.contains(&saved), "{error} lacks {saved}");
 }
 
+/// What becomes of a generator with an absurd rate depends on roundings, and these on the processor: some 23 of
+/// 24 seeds collapse, and one of a few has to.
 #[test]
 fn maps_that_are_all_alike_stop_the_run_unless_nobody_watches() {
-    let options = "--generator-rate 1 --discriminator-rate 0 --steps 200 --validation-every 50";
-    let (place, error) = stops(options, "the generator collapsed");
+    let options = |seed: u32| {
+        format!(
+            "--generator-rate 2 --discriminator-rate 0 --steps 600 --validation-every 5 --seed {seed}"
+        )
+    };
+    let collapses = |seed: &u32| {
+        let place = Place::new();
+        let run = words(&format!("--out run {}", options(*seed)));
+        let outcome = common::outcome(&mut place.command(&run));
+        outcome.stderr.contains("the generator collapsed")
+    };
+    let seed = (1..=4)
+        .find(collapses)
+        .expect("one of four generators collapses");
+    let (place, error) = stops(&options(seed), "the generator collapsed");
     assert!(error.contains("--watch false"), "{error}");
-    let regardless = words(&format!("--out regardless --watch false {options}"));
+    let regardless = words(&format!("--out regardless --watch false {}", options(seed)));
     let outcome = common::outcome(&mut place.command(&regardless));
     assert!(!outcome.stderr.contains("collapsed"), "{outcome:?}");
 }
