@@ -1,6 +1,5 @@
 //! `cosmogan bench data`: how fast batches of training maps are made.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,10 +11,10 @@ use serde::Serialize;
 use super::machine::machine;
 use super::precision::open;
 use super::speed::median;
+use super::write_json;
 use crate::cli::options::{BaseArgs, DataArgs, NetworkArgs};
 use crate::cli::say;
 use cosmogan::data::Prefetch;
-use cosmogan::files::write_atomic;
 use cosmogan::train::resolve;
 
 /// Batches before those that count.
@@ -107,12 +106,5 @@ pub fn run(arguments: &DataBenchArgs) -> Result<()> {
         report.maps_s,
         report.bytes_s / 1e9,
     ));
-    let Some(path) = &arguments.json else {
-        return Ok(());
-    };
-    write_atomic(path, |file| {
-        serde_json::to_writer_pretty(&mut *file, &report)?;
-        writeln!(file)
-    })
-    .with_context(|| format!("cannot write {}", path.display()))
+    write_json(arguments.json.as_deref(), &report)
 }

@@ -1,13 +1,12 @@
 //! `cosmogan bench kernels`: what the strided layer's kernels do, and how fast they are on a GPU.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 
 use super::machine::today;
+use super::write_json;
 use crate::cli::device::in_short;
 use crate::cli::options::{BaseArgs, NetworkArgs};
 use crate::cli::say;
@@ -15,7 +14,6 @@ use cosmogan::backend::gpu::driver::{Driver, DriverError};
 use cosmogan::backend::gpu::launcher::Launcher;
 use cosmogan::backend::gpu::ops::{KernelVersion, half};
 use cosmogan::backend::gpu::{Cuda, ptx};
-use cosmogan::files::write_atomic;
 use cosmogan::model::Architecture;
 use cosmogan::performance::kernels::{cases, count};
 use cosmogan::performance::measured::{GpuResults, GpuTime, times};
@@ -151,17 +149,9 @@ fn counts(cases: &[Case], json: Option<&Path>) -> Result<()> {
         tables::bounds(&counted)
     ));
     match json {
-        Some(path) => write_json(path, &counted),
+        Some(path) => write_json(Some(path), &counted),
         None => Ok(()),
     }
-}
-
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    write_atomic(path, |file| {
-        serde_json::to_writer_pretty(&mut *file, value)?;
-        writeln!(file)
-    })
-    .with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn timed(cases: &[Case], index: usize, arguments: &KernelsArgs) -> Result<()> {
@@ -195,7 +185,7 @@ fn timed(cases: &[Case], index: usize, arguments: &KernelsArgs) -> Result<()> {
         batch: arguments.batch as usize,
         kernels,
     };
-    write_json(path, &results)
+    write_json(Some(path), &results)
 }
 
 fn time_one(

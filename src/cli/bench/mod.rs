@@ -11,8 +11,14 @@ mod profile;
 mod scaling;
 mod speed;
 
-use anyhow::Result;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use cosmogan::files::write_atomic;
 
 use account::{AccountArgs, ReportArgs};
 use data::DataBenchArgs;
@@ -49,6 +55,21 @@ enum Measurement {
     Kernels(KernelsArgs),
     Account(AccountArgs),
     Report(ReportArgs),
+}
+
+/// Writes a result as JSON, where a file is asked for.
+///
+/// # Errors
+/// The file cannot be written.
+fn write_json(path: Option<&Path>, result: &impl Serialize) -> Result<()> {
+    let Some(path) = path else {
+        return Ok(());
+    };
+    write_atomic(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, result)?;
+        writeln!(file)
+    })
+    .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Runs the command.

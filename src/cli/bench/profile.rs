@@ -1,14 +1,13 @@
 //! `cosmogan bench profile`: where the time of a training step on this CPU goes.
 
-use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
+use super::write_json;
 use crate::cli::options::{BaseArgs, NetworkArgs};
 use crate::cli::say;
-use cosmogan::files::write_atomic;
 use cosmogan::model::Preset;
 use cosmogan::performance::cpu::{CpuProfile, ceilings, parts};
 use cosmogan::performance::tables;
@@ -62,12 +61,5 @@ pub fn run(arguments: &ProfileArgs) -> Result<()> {
         profile.machine,
         tables::cpu_profile(&profile)
     ));
-    let Some(path) = &arguments.json else {
-        return Ok(());
-    };
-    write_atomic(path, |file| {
-        serde_json::to_writer_pretty(&mut *file, &profile)?;
-        writeln!(file)
-    })
-    .with_context(|| format!("cannot write {}", path.display()))
+    write_json(arguments.json.as_deref(), &profile)
 }

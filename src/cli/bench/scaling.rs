@@ -1,7 +1,6 @@
 //! `cosmogan bench scaling`: how the time and the memory of a training step grow with the batch, the
 //! size of a map, the filters and the threads, and the cost model that the times fit.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -12,10 +11,10 @@ use serde::Serialize;
 use super::fit::{CostModel, Point, amdahl};
 use super::machine::{machine, today};
 use super::speed::{BenchPlan, What, measure, measure_on_cpu, median};
+use super::write_json;
 use crate::cli::device::Selected;
 use crate::cli::options::{BaseArgs, DeviceArgs, NetworkArgs};
 use crate::cli::say;
-use cosmogan::files::write_atomic;
 use cosmogan::model::Preset;
 use cosmogan::train::{Config, arena_len};
 
@@ -198,14 +197,7 @@ pub fn run(arguments: &ScalingArgs) -> Result<()> {
         model,
         fitted,
     };
-    let Some(path) = &arguments.json else {
-        return Ok(());
-    };
-    write_atomic(path, |file| {
-        serde_json::to_writer_pretty(&mut *file, &report)?;
-        writeln!(file)
-    })
-    .with_context(|| format!("cannot write {}", path.display()))
+    write_json(arguments.json.as_deref(), &report)
 }
 
 /// Those on all threads: the model knows nothing of fewer.

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::slots::{COMPONENTS, Form, SLOTS, Slots};
 use super::transform::{IN_ORDER, Phase, filters, filters_len, filters_transposed, input, output};
-use super::{Chunks, piece};
+use super::{Chunks, each_row, piece};
 use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply, vectorised};
 use crate::model::StridedLayer;
@@ -77,25 +77,15 @@ pub fn dgrad<T: Scalar>(
                         });
                 });
             let products = &*products;
-            samples
-                .par_chunks_mut(layer.big_len())
-                .enumerate()
-                .for_each(|(sample, out)| {
-                    let start = first_row * out_row_len;
-                    let end = (start + rows * out_row_len).min(out.len());
-                    out[start..end]
-                        .par_chunks_mut(out_row_len)
-                        .enumerate()
-                        .for_each(|(row, out)| {
-                            let first = (sample * rows + row) * chunks.across;
-                            let products = (products, count);
-                            vectorised(
-                                #[inline(always)]
-                                || untransform_row(layer, &phases, products, first, bias, out),
-                            );
-                            finish(out);
-                        });
-                });
+            let lens = (layer.big_len(), out_row_len);
+            let rows = first_row..first_row + rows;
+            each_row(samples, lens, rows, chunks.across, |first, out| {
+                vectorised(
+                    #[inline(always)]
+                    || untransform_row(layer, &phases, (products, count), first, bias, out),
+                );
+                finish(out);
+            });
         }
     }
 }

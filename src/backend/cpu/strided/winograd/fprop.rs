@@ -2,9 +2,10 @@
 
 use rayon::prelude::*;
 
+use super::dgrad::PHASES;
 use super::slots::{COMPONENTS, Form, SLOTS, Slots};
 use super::transform::{Phase, filters, filters_len, input, output};
-use super::{Chunks, piece};
+use super::{Chunks, each_row, piece};
 use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply, vectorised};
 use crate::model::StridedLayer;
@@ -28,7 +29,7 @@ pub fn fprop<T: Scalar>(
     let (side, c_big, c_small) = (layer.small, layer.c_big, layer.c_small);
     let chunks = Chunks::new(layer, small.len() / layer.small_len());
     let slots = Slots::new(Form::Gather, layer.pad_low);
-    let phases = Phases::new(&slots);
+    let phases = PHASES.map(|parity| slots.of_phase(parity));
     let (filters_out, rest) = shared.split_at_mut(filters_len(layer));
     filters(layer, &slots, weights, filters_out);
     let filters = &*filters_out;
@@ -88,34 +89,16 @@ pub fn fprop<T: Scalar>(
                 });
             let products = &*products;
             // And back.
-            samples
-                .par_chunks_mut(layer.small_len())
-                .enumerate()
-                .for_each(|(sample, out)| {
-                    let start = first_row * out_row_len;
-                    let end = (start + rows * out_row_len).min(out.len());
-                    out[start..end]
-                        .par_chunks_mut(out_row_len)
-                        .enumerate()
-                        .for_each(|(row, out)| {
-                            let first = (sample * rows + row) * chunks.across;
-                            vectorised(
-                                #[inline(always)]
-                                || untransform_row(layer, products, count, first, bias, out),
-                            );
-                            finish(out);
-                        });
-                });
+            let lens = (layer.small_len(), out_row_len);
+            let rows = first_row..first_row + rows;
+            each_row(samples, lens, rows, chunks.across, |first, out| {
+                vectorised(
+                    #[inline(always)]
+                    || untransform_row(layer, products, count, first, bias, out),
+                );
+                finish(out);
+            });
         }
-    }
-}
-
-/// Where the components of each phase go.
-struct Phases([([usize; 2], [Option<usize>; COMPONENTS]); 4]);
-
-impl Phases {
-    fn new(slots: &Slots) -> Self {
-        Self([[0, 0], [0, 1], [1, 0], [1, 1]].map(|parity| (parity, slots.of_phase(parity))))
     }
 }
 
@@ -123,7 +106,7 @@ impl Phases {
 #[inline(always)]
 fn transform_row<T: Scalar>(
     layer: &StridedLayer,
-    phases: &Phases,
+    phases: &[[Option<usize>; COMPONENTS]; 4],
     big: &[T],
     row: usize,
     zeros: &[T],
@@ -133,13 +116,13 @@ fn transform_row<T: Scalar>(
     // 4x4 pixels of four phases are read for each tile.
     count_moved(out.len() / SLOTS * (64 + SLOTS));
     for (column, out) in out.chunks_exact_mut(SLOTS * channels).enumerate() {
-        for (parity, places) in &phases.0 {
+        for (places, first) in phases.iter().zip(PHASES) {
             let phase = Phase {
                 plane: big,
                 side,
                 channels,
                 step: 2,
-                first: *parity,
+                first,
             };
             input(&phase.patch(row, column, zeros), places, channels, out);
         }

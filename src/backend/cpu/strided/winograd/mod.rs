@@ -29,6 +29,10 @@ pub use dgrad::{dgrad, dgrad_scratch};
 pub use fprop::{fprop, fprop_scratch};
 pub use wgrad::{wgrad, wgrad_scratch};
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 use crate::backend::cpu::scalar::Scalar;
 use crate::model::StridedLayer;
 
@@ -87,6 +91,29 @@ impl Chunks {
     pub fn tiles(&self) -> usize {
         self.samples * self.rows * self.across
     }
+}
+
+/// Calls `work` for each row of tiles of a chunk, with the number of its first tile in the chunk and the
+/// rows of the output that it makes. `samples` are the outputs of the chunk's samples, `sample_len` values
+/// each; a row of tiles makes `row_len` of them, the last of an odd side fewer.
+fn each_row<T: Scalar>(
+    samples: &mut [T],
+    (sample_len, row_len): (usize, usize),
+    rows: Range<usize>,
+    across: usize,
+    work: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let work = &work;
+    samples
+        .par_chunks_mut(sample_len)
+        .enumerate()
+        .for_each(|(sample, out)| {
+            let end = (rows.end * row_len).min(out.len());
+            out[rows.start * row_len..end]
+                .par_chunks_mut(row_len)
+                .enumerate()
+                .for_each(|(row, out)| work((sample * rows.len() + row) * across, out));
+        });
 }
 
 /// Tiles of one product: large pieces that still give all threads work.
