@@ -8,8 +8,8 @@
 #   profile  two steps taken apart, beside what this CPU reaches in matrix products and copies
 #   scaling  time and memory against batch, size of the maps, base filters and threads
 #   report   docs/PERFORMANCE.md with its figures: counts of the kernels, and all results that are kept
-# Results go to benches/results/DATE-NAME-*.json (NAME: cpu). Run it on a machine that does nothing else:
-# the first part takes some 8 minutes on two cores, the others a few each.
+# Results go to benches/results/DATE-NAME*.json and .md (NAME: cpu). Run it on a machine that does nothing else:
+# it takes a quarter of an hour on two cores.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -33,14 +33,16 @@ stem=$results/$(date +%F)-$name
 wants() { case ",$parts," in *",$1,"*) ;; *) return 1 ;; esac; }
 
 if wants compare; then
-    "$python" "$root/benches/peers/compare.py" --cosmogan "$cosmogan" --pairs 7 --json "$stem.json"
+    "$python" "$root/benches/peers/compare.py" --cosmogan "$cosmogan" --pairs 7 \
+        --json "$stem.json" --markdown "$stem.md"
 fi
 if wants profile; then
     "$cosmogan" bench profile --preset paper-64 --batch 64 --json "$stem-profile-64.json"
     "$cosmogan" bench profile --preset paper-256 --batch 8 --json "$stem-profile-256.json"
 fi
 if wants scaling; then
-    "$cosmogan" bench scaling --preset paper-64 --batch 4 --steps 2 --limit 250 --device cpu --json "$stem-scaling.json"
+    "$cosmogan" bench scaling --preset paper-64 --batch 4 --steps 5 --limit 250 \
+        --device cpu --json "$stem-scaling.json"
 fi
 if wants report; then
     (cd "$root" && "$cosmogan" bench report)

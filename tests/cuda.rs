@@ -325,6 +325,58 @@ fn cublas_that_is_not_there_is_refused_in_plain_words() {
     );
 }
 
+/// Each launch of a step, timed: the emulated driver's clock goes a millisecond for each piece of work.
+#[test]
+fn launches_of_a_step_are_timed_by_themselves_beside_what_was_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    for (precision, version, kernels) in [("bf16", "v3", "fprop_v3"), ("f32", "v1", "fprop_v1")] {
+        let mut command = program(folder.path());
+        words(
+            &mut command,
+            "bench account --device cuda --size 16 --layers 2 --base 8 --batch 3 --repeats 1 --json times.json",
+        );
+        let timed = on(
+            command.args(["--precision", precision, "--kernels", version]),
+            "",
+        );
+        assert_eq!(timed.status, Some(0), "{}", timed.stderr);
+        for told in ["the step as one graph takes", "| `adam` | 2 | 2000 |"] {
+            assert!(timed.stdout.contains(told), "{}", timed.stdout);
+        }
+        let json = std::fs::read_to_string(folder.path().join("times.json")).unwrap();
+        let times: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            times["arithmetic"],
+            format!("{precision}, kernels {version}")
+        );
+        let launches = times["launches"].as_array().unwrap();
+        assert!(launches.len() > 40, "{} launches", launches.len());
+        let mut strided = 0;
+        for launch in launches {
+            assert_eq!(launch["median_s"], 1e-3, "{launch}");
+            let kernel = launch["kernel"].as_str().unwrap();
+            let is_strided = ["fprop", "dgrad", "wgrad"]
+                .iter()
+                .any(|part| kernel.contains(part));
+            strided += usize::from(kernel.contains(kernels));
+            // In f32 the strided layers are counted by another command.
+            let counted = launch["counts"]["requested_bytes"].as_u64();
+            if precision == "bf16" || !(is_strided || kernel == "sum_partials") {
+                assert!(counted.is_some_and(|bytes| bytes > 0), "{launch}");
+            }
+            // The emulated device is none that has a datasheet.
+            assert!(launch["bound_s"].is_null(), "{launch}");
+        }
+        assert!(strided > 0, "{json}");
+    }
+    let cpu = outcome(words(
+        &mut program(folder.path()),
+        "bench account --device cpu",
+    ));
+    assert_eq!(cpu.status, Some(1), "{cpu:?}");
+    assert!(cpu.stderr.contains("bench profile"), "{cpu:?}");
+}
+
 #[test]
 fn check_passes_and_writes_what_it_found() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,6 +13,7 @@ mod planted;
 
 use std::path::{Path, PathBuf};
 
+use cosmogan::backend::Precision;
 use cosmogan::backend::gpu::ops::KernelVersion;
 use cosmogan::backend::gpu::ptx::{self, PtxModule};
 use cosmogan::model::Preset;
@@ -106,7 +107,9 @@ fn is_f32(kernel: &str) -> bool {
 /// A step in mixed precision.
 fn step(modules: &[PtxModule]) -> Vec<Counted> {
     let config = Config::of_preset(Preset::Paper64, None);
-    count_step_of(modules, &config, BATCH).unwrap().counted()
+    count_step_of(modules, &config, BATCH, Precision::Bf16)
+        .unwrap()
+        .counted()
 }
 
 /// The f32 kernels at the same layers whose names begin so.

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use cosmogan::backend::Precision;
 use cosmogan::backend::gpu::driver::Driver;
 use cosmogan::backend::gpu::launcher::Launcher;
 use cosmogan::backend::gpu::ops::KernelVersion;
@@ -16,10 +17,10 @@ use cosmogan::backend::gpu::{Emulated, EmulatedOptions, ptx};
 use cosmogan::model::{Architecture, PadLow, Preset, StridedLayer};
 use cosmogan::performance::account::{floor, fusion};
 use cosmogan::performance::kernels::{cases, count};
-use cosmogan::performance::step::Pass;
+use cosmogan::performance::outline::Pass;
 use cosmogan::performance::{
     Case, ConvOperation, Counts, GpuModel, KernelCount, Limit, StepCount, StepLaunch, bound,
-    count_step, regression, report,
+    count_step, ladder, regression, report,
 };
 use cosmogan::train::{Config, Convention};
 use rayon::prelude::*;
@@ -37,7 +38,7 @@ fn architecture() -> Architecture {
 /// The step, counted once.
 fn step() -> &'static StepCount {
     static STEP: OnceLock<StepCount> = OnceLock::new();
-    STEP.get_or_init(|| count_step(&config(), BATCH).unwrap())
+    STEP.get_or_init(|| count_step(&config(), BATCH, Precision::Bf16).unwrap())
 }
 
 fn is_set(variable: &str) -> bool {
@@ -152,7 +153,8 @@ fn each_kernel_does_at_the_papers_layers_what_its_committed_table_says() {
 
 #[test]
 fn the_page_on_performance_says_what_is_counted() {
-    let now = report::counted(&architecture(), &kernels(), step());
+    let in_f32 = count_step(&config(), BATCH, Precision::F32).unwrap();
+    let now = report::counted(&architecture(), &kernels(), [step(), &in_f32]);
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/PERFORMANCE.md");
     let page = std::fs::read_to_string(path).unwrap();
     let committed = report::counted_part(&page).expect("the page has a counted part");
@@ -163,6 +165,19 @@ fn the_page_on_performance_says_what_is_counted() {
         );
     }
     assert_eq!(now.lines().count(), committed.lines().count());
+}
+
+#[test]
+fn the_pages_picture_of_the_ladder_is_the_one_that_is_drawn_of_the_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ladder.png");
+    ladder::counted(&kernels()).draw(&path).unwrap();
+    let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let committed = std::fs::read(docs.join(report::LADDER)).unwrap();
+    assert!(
+        std::fs::read(path).unwrap() == committed,
+        "run: cosmogan bench report"
+    );
 }
 
 #[test]
@@ -357,7 +372,7 @@ fn every_launch_of_a_step_is_accounted_for_and_fusion_saves_bytes() {
     let fusion = fusion(&architecture(), step);
     assert!(fusion.left_bytes < fusion.separate_bytes / 2, "{fusion:?}");
     // What is in use at any time fits in the arena beside what the networks keep.
-    for operation in &step.operations {
+    for operation in &step.outline.operations {
         assert!(step.lasting_bytes + operation.live_bytes <= step.arena_bytes);
     }
 }

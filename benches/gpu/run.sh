@@ -16,6 +16,8 @@
 #              tests/emulator/goldens), with --recorder
 #   times      steps and generation in f32 and bf16, beside PyTorch where PYTHON has it (times.json,
 #              times.md)
+#   kernels    every version of the strided layers' kernels at paper-256, beside cuBLAS and cuDNN where they are
+#              installed, and every launch of a step in bf16 and in f32 (kernels.json, step-*.json)
 #   precision  training in bf16 beside f32, paper-64 on the maps in PATH or on synthetic ones: 50 steps
 #              (precision-50.json), then N, 2000 unless given (precision-N.json)
 #   profile    Nsight Compute on one bf16 step of paper-256 (profile.csv), where ncu is installed
@@ -34,7 +36,7 @@ fail() {
     exit 1
 }
 
-all=check,goldens,times,precision,profile,sanitizer
+all=check,goldens,times,kernels,precision,profile,sanitizer
 cosmogan='' recorder='' python=python3 device=cuda out='' rounds=5 maps='' long=2000 parts=$all
 cases=()
 while [ $# -gt 0 ]; do
@@ -125,6 +127,18 @@ if wanted times; then
             done
         done
     fi
+fi
+
+if wanted kernels && [ "$device" = emulator ]; then
+    echo "kernels are not timed: the emulator has no clock"
+elif wanted kernels; then
+    run kernels "$cosmogan" bench kernels --device "$device" --json "$out/kernels.json"
+    precisions=f32
+    has_bf16 && precisions='f32 bf16'
+    for precision in $precisions; do
+        run "step-$precision" "$cosmogan" bench account --device "$device" --precision "$precision" \
+            --json "$out/step-$precision.json"
+    done
 fi
 
 if wanted precision && [ "$device" = emulator ]; then

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::step::Pass;
+use super::outline::Pass;
 use super::{Counts, StepCount};
 use crate::model::cost::{StepShape, step_flop};
 use crate::model::{Architecture, Linear, Network, discriminator, generator};
@@ -41,7 +41,7 @@ pub fn rows(step: &StepCount) -> Vec<Row> {
         let row = &mut rows[index];
         row.launches += 1;
         row.counts += launch.counts;
-        let live = step.operations[launch.operation].live_bytes;
+        let live = step.outline.operations[launch.operation].live_bytes;
         row.live_bytes = row.live_bytes.max(live);
     }
     rows

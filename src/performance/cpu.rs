@@ -5,12 +5,12 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::outline::Outline;
 use super::prepared::Prepared;
 use super::step::CountError;
 use crate::backend::cpu::meter::{Meter, Metered, Part};
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::{Backend, Cpu, Precision};
-use crate::model::{discriminator, generator};
 use crate::tape::OperationKind;
 use crate::train::Config;
 
@@ -51,6 +51,17 @@ pub struct CpuProfile {
     pub batch: usize,
     pub ceilings: CpuCeilings,
     pub parts: Vec<CpuPart>,
+}
+
+impl CpuCeilings {
+    /// The higher of both rates of two measurements: other work on the machine only lowers them.
+    pub fn or_better(self, other: Self) -> Self {
+        Self {
+            threads: self.threads,
+            product_flop_s: self.product_flop_s.max(other.product_flop_s),
+            copy_bytes_s: self.copy_bytes_s.max(other.copy_bytes_s),
+        }
+    }
 }
 
 impl CpuProfile {
@@ -128,29 +139,20 @@ fn named(
     prepared: &Prepared,
     metered: &[((usize, Part), Metered)],
 ) -> Vec<CpuPart> {
-    let networks = [
-        generator(&config.architecture),
-        discriminator(&config.architecture),
-    ];
-    let operations = prepared.step.program.operations();
+    let outline = Outline::new(config, &prepared.step);
     let mut rows: Vec<CpuPart> = Vec::new();
-    for &((operation, part), Metered { seconds, work }) in metered {
-        let Some(operation) = operations.get(operation) else {
+    for &((index, part), Metered { seconds, work }) in metered {
+        let Some(operation) = outline.operations.get(index) else {
             continue;
         };
-        let block = operation
-            .layer
-            .map(|(player, block)| (player, &networks[player as usize].blocks[block]));
-        let layer = block.map_or(String::new(), |(player, block)| {
-            format!("{} {}", player.name(), block.name)
-        });
+        let layer = outline.layer(index).unwrap_or_default();
         let is_linear = match part {
             Part::Forward => operation.kind == OperationKind::Forward,
             Part::InputGradient | Part::WeightGradient => true,
             Part::Norm | Part::Adam | Part::Rest => false,
         };
-        let useful_flop = match block {
-            Some((_, block)) if is_linear => block.linear.flop() * operation.samples as u64,
+        let useful_flop = match outline.block(index) {
+            Some(block) if is_linear => block.linear.flop() * operation.samples as u64,
             _ => 0,
         };
         let name = part.name();

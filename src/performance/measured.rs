@@ -1,12 +1,15 @@
 //! The results that are kept in `benches/results`, as tables.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::cpu::CpuProfile;
-use super::tables;
-use crate::report::{Growth, ReportError, scaling_figure};
+use super::peer_times::PeerTimes;
+use super::step_times::StepTimes;
+use super::{ladder, tables};
+use crate::report::{Growth, Ladder, ReportError, scaling_figure};
 
 #[derive(Deserialize)]
 struct CpuResults {
@@ -25,12 +28,25 @@ struct CpuCase {
     ratio_max: f64,
 }
 
+/// What was timed.
 #[derive(Deserialize)]
-struct Shape {
+pub(super) struct Shape {
     what: String,
     size: usize,
     base: usize,
     batch: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            what,
+            size,
+            base,
+            batch,
+        } = self;
+        write!(f, "{what} {size}/{base}/{batch}")
+    }
 }
 
 /// Times of growing steps, as `bench scaling --json` writes them.
@@ -82,28 +98,33 @@ pub struct GpuTime {
     pub vendor_s: Option<f64>,
 }
 
-/// The results in a folder that can be read as such, in the order of their names.
+/// The results in a folder and the folders in it that can be read as such, in the order of their names,
+/// which are paths from the folder.
 fn results<T: for<'a> Deserialize<'a>>(folder: &Path) -> std::io::Result<Vec<(String, T)>> {
-    let mut names = Vec::new();
-    for entry in folder.read_dir()? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "json") {
-            names.push(path);
-        }
-    }
-    names.sort();
     let mut found = Vec::new();
-    for path in names {
+    for path in json_files(folder)? {
         let text = std::fs::read_to_string(&path)?;
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
+        let name = path.strip_prefix(folder).unwrap_or(&path);
         // Results of other kinds lie there, too.
-        if let (Some(name), Ok(results)) = (name, serde_json::from_str(&text)) {
-            found.push((name, results));
+        if let Ok(results) = serde_json::from_str(&text) {
+            found.push((name.to_string_lossy().into_owned(), results));
         }
     }
     Ok(found)
+}
+
+fn json_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        if path.is_dir() {
+            paths.extend(json_files(&path)?);
+        } else if path.extension().is_some_and(|ending| ending == "json") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 /// What was measured on CPUs.
@@ -117,14 +138,8 @@ pub fn cpu(folder: &Path) -> std::io::Result<String> {
             .cases
             .iter()
             .map(|case| {
-                let Shape {
-                    what,
-                    size,
-                    base,
-                    batch,
-                } = &case.case;
                 vec![
-                    format!("{what} {size}/{base}/{batch}"),
+                    case.case.to_string(),
                     format!("{:.3}", case.cosmogan_s),
                     format!("{:.3}", case.torch_s),
                     case.torch_layout.clone(),
@@ -182,18 +197,43 @@ pub fn cpu(folder: &Path) -> std::io::Result<String> {
 /// # Errors
 /// The folder cannot be read.
 pub fn gpu(folder: &Path) -> std::io::Result<String> {
-    let all = results::<GpuResults>(folder)?;
-    if all.is_empty() {
-        return Ok("Not measured: no GPU was at hand.\n".to_owned());
-    }
     let mut text = String::new();
-    for (name, results) in all {
+    for (name, peers) in results::<PeerTimes>(folder)? {
         text += &format!(
-            "{}, {}, batch {}, caches emptied before each launch (`benches/results/{name}`):\n\n",
-            results.device, results.date, results.batch
+            "{} (`benches/results/{name}`):\n\n{}\n",
+            peers.machine,
+            peers.table()
+        );
+    }
+    for (name, results) in results::<GpuResults>(folder)? {
+        text += &format!(
+            "{}, {}, batch {}, caches emptied before each launch (`benches/results/{name}`):\n\n\
+             ![Times of each version]({})\n\n",
+            results.device,
+            results.date,
+            results.batch,
+            picture(&name)
         );
         text += &times(&results.kernels);
         text.push('\n');
+    }
+    for (name, step) in results::<StepTimes>(folder)? {
+        text += &format!(
+            "A training step on {0}, {1}, {2}x{2} maps, {3} base filters, batch {4}, {5} \
+             (`benches/results/{name}`). {6}\nBy kernel:\n\n{7}\nBy layer and pass:\n\n{8}\n",
+            step.device,
+            step.date,
+            step.map_size,
+            step.base_filters,
+            step.batch,
+            step.arithmetic,
+            step.summary(),
+            step.by_kernel(),
+            step.by_layer()
+        );
+    }
+    if text.is_empty() {
+        text += "Not measured: no GPU was at hand.\n";
     }
     Ok(text)
 }
@@ -239,15 +279,20 @@ pub fn times(kernels: &[GpuTime]) -> String {
 
 /// The picture of the results `name`, from the page's folder.
 fn picture(name: &str) -> String {
-    format!("pictures/{}.png", name.trim_end_matches(".json"))
+    let name = name.trim_end_matches(".json").replace('/', "-");
+    format!("pictures/{name}.png")
 }
 
 /// A figure of the page.
 pub struct Figure {
     /// Its file, from the page's folder.
     picture: String,
-    title: String,
-    growths: Vec<Growth>,
+    drawing: Drawing,
+}
+
+enum Drawing {
+    Scaling { title: String, growths: Vec<Growth> },
+    Ladder(Ladder),
 }
 
 impl Figure {
@@ -256,7 +301,11 @@ impl Figure {
     /// # Errors
     /// The file cannot be written.
     pub fn draw(&self, docs: &Path) -> Result<(), ReportError> {
-        scaling_figure(&docs.join(&self.picture), &self.title, &self.growths)
+        let path = docs.join(&self.picture);
+        match &self.drawing {
+            Drawing::Scaling { title, growths } => scaling_figure(&path, title, growths),
+            Drawing::Ladder(ladder) => ladder.draw(&path),
+        }
     }
 }
 
@@ -265,13 +314,20 @@ impl Figure {
 /// # Errors
 /// The folder cannot be read.
 pub fn figures(folder: &Path) -> std::io::Result<Vec<Figure>> {
-    let all = results::<ScalingResults>(folder)?.into_iter();
-    let figure = |(name, scaling): (String, ScalingResults)| Figure {
+    let scaling = results::<ScalingResults>(folder)?.into_iter();
+    let scaling = scaling.map(|(name, scaling)| Figure {
         picture: picture(&name),
-        title: format!("A training step in f32: {}", scaling.machine),
-        growths: scaling.growths(),
-    };
-    Ok(all.map(figure).collect())
+        drawing: Drawing::Scaling {
+            title: format!("A training step in f32: {}", scaling.machine),
+            growths: scaling.growths(),
+        },
+    });
+    let times = results::<GpuResults>(folder)?.into_iter();
+    let times = times.map(|(name, times)| Figure {
+        picture: picture(&name),
+        drawing: Drawing::Ladder(ladder::measured(&times.device, &times.kernels)),
+    });
+    Ok(scaling.chain(times).collect())
 }
 
 impl ScalingResults {
@@ -349,9 +405,13 @@ mod tests {
             kernels: vec![time],
         };
         let json = serde_json::to_string(&results).unwrap();
-        std::fs::write(folder.path().join("b.json"), json).unwrap();
+        let inner = folder.path().join("2026-11-26-gpu");
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::write(inner.join("kernels.json"), json).unwrap();
         let text = gpu(folder.path()).unwrap();
         for words in [
+            "benches/results/2026-11-26-gpu/kernels.json",
+            "](pictures/2026-11-26-gpu-kernels.png)",
             "a device of a test",
             "250.0 [240.0, 260.0]",
             "429.5",

@@ -10,11 +10,15 @@ pub mod ceilings;
 pub mod counts;
 pub mod cpu;
 pub mod kernels;
+pub mod ladder;
 pub mod measured;
+pub mod outline;
+pub mod peer_times;
 pub mod prepared;
 pub mod regression;
 pub mod report;
 pub mod step;
+pub mod step_times;
 pub mod tables;
 pub mod timing;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{KernelCount, StepCount, measured, tables};
+use super::{KernelCount, StepCount, ladder, measured, tables};
 use crate::model::Architecture;
 
 /// Around what is counted: a test makes this part anew and compares.
@@ -47,8 +47,15 @@ by memory, and where that is fast by f32 arithmetic and shared memory.
 
 ";
 
-/// What is counted, between the marks of [`COUNTED`].
-pub fn counted(architecture: &Architecture, kernels: &[KernelCount], step: &StepCount) -> String {
+/// The picture of the ladder, from the page's folder.
+pub const LADDER: &str = "pictures/ladder.png";
+
+/// What is counted, between the marks of [`COUNTED`]: kernels, and the step in bf16 and in f32.
+pub fn counted(
+    architecture: &Architecture,
+    kernels: &[KernelCount],
+    [step, in_f32]: [&StepCount; 2],
+) -> String {
     let [by_pass, by_layer] = tables::account(step);
     let batch = kernels.first().map_or(step.batch, |kernel| kernel.batch);
     let [begin, end] = COUNTED;
@@ -59,7 +66,8 @@ pub fn counted(architecture: &Architecture, kernels: &[KernelCount], step: &Step
          plane's side. `wgrad` includes the launch that adds partial sums. *Requested* are the bytes that lanes ask for, \
          *sectors* those of the 32-byte sectors that their requests touch, one request at a time, and *footprint* \
          those of all sectors that the launch touches at all: what memory must move if the caches are \
-         perfect. *Barriers* are counted once a warp.\n\n{}\n\
+         perfect. *Barriers* are counted once a warp.\n\n\
+         ![Requested bytes and least times by version]({LADDER})\n\n{}\n\n{}\n\
          ### What they take of a multiprocessor (ptxas, and the published rules of occupancy)\n\n\
          Registers of a thread and static shared memory of a block on compute capability 9.0; on each GPU the \
          blocks of so many threads that a multiprocessor holds, and the share of its warps that they are.\n\n{}\n\
@@ -71,14 +79,21 @@ pub fn counted(architecture: &Architecture, kernels: &[KernelCount], step: &Step
          By pass:\n\n{by_pass}\n\
          By layer and pass (*memory in use*: what the networks keep and the values of the step that are needed at that \
          time, the most of any operation):\n\n{by_layer}\n\
+         By kernel, in the order in which the step first launches them; *resident* are the blocks that a \
+         multiprocessor holds and the share of its warps, and the last column is the least time of all launches by the \
+         datasheet:\n\n{}\n\
+         In f32 (v1 and v2) the kernels outside of the strided layers are these:\n\n{}\n\
          The least time of a step (bound, not measured): of the floor, and of the launches one after the \
          other, each finding nothing in the caches that the one before it left there:\n\n{}\
          {end}\n",
+        ladder::in_words(kernels),
         tables::counted(kernels),
         tables::resources(kernels),
         tables::bounds(kernels),
         tables::ceilings(),
         tables::summary(architecture, step),
+        tables::by_kernel(step),
+        tables::by_kernel(in_f32),
         tables::step_bounds(architecture, step),
     )
 }
@@ -114,7 +129,9 @@ const REPRODUCE: &str = "
 | this page | `cosmogan bench report --out docs/PERFORMANCE.md` |
 | the kernels alone, on any of their shapes | `cosmogan bench kernels --version v3 --json FILE` |
 | the same, timed on a GPU | `cosmogan bench kernels --device cuda --json benches/results/DATE-gpu-NAME.json` |
-| the step alone | `cosmogan bench account` |
+| the step alone | `cosmogan bench account` (`--precision f32`: its kernels in f32) |
+| its launches, timed on a GPU | `cosmogan bench account --device cuda --json benches/results/DATE-gpu-NAME-step.json` |
+| microbenchmarks of the CPU backend, statistics, data path and emulator, and of the kernels on a GPU | `cargo bench` |
 | all that is measured on the CPU, its figures, and this page | `benches/cpu.sh` |
 | the CPU beside PyTorch alone | `python benches/peers/compare.py` (its README tells more) |
 | a step on the CPU, taken apart | `cosmogan bench profile` |

@@ -15,6 +15,7 @@
 
 use super::Counts;
 use super::counts::line;
+use super::outline::{Outline, Pass};
 use super::prepared::Prepared;
 use super::regression::Counted;
 use crate::backend::gpu::driver::DriverError;
@@ -22,16 +23,16 @@ use crate::backend::gpu::ops::KernelVersion;
 use crate::backend::gpu::ops::half::{few, wgrad};
 use crate::backend::gpu::ptx::{self, PtxModule};
 use crate::backend::gpu::{Emulated, EmulatedOptions, Gpu, Launched};
-use crate::backend::{BackendError, Precision};
+use crate::backend::{Backend, BackendError, Precision, View};
 use crate::model::{Linear, Network, StridedLayer, discriminator, generator};
-use crate::tape::{Operation, Player};
+use crate::rng::{Philox, Stream};
 use crate::train::Config;
 
 /// A launch of the step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepLaunch {
     pub kernel: String,
-    /// Its place in [`StepCount::operations`].
+    /// Its place in [`Outline::operations`].
     pub operation: usize,
     /// Threads of a block.
     pub threads: u32,
@@ -43,9 +44,7 @@ pub struct StepLaunch {
 pub struct StepCount {
     pub batch: usize,
     pub launches: Vec<StepLaunch>,
-    pub operations: Vec<Operation>,
-    /// Networks, as the operations name their blocks.
-    pub networks: [Network; 2],
+    pub outline: Outline,
     /// Bytes of the arena: what the networks keep, and the step's values.
     pub arena_bytes: u64,
     /// Those of them that the networks keep.
@@ -73,12 +72,17 @@ pub enum CountError {
     Unsuitable { what: String },
 }
 
-/// Counts the step of `config` at `batch` in mixed precision, with the committed kernels.
+/// Counts the step of `config` at `batch` with the committed kernels. In f32 the launches of the strided layers
+/// are left out: [`super::kernels`] counts these.
 ///
 /// # Errors
 /// Findings of the emulator; too little memory for two maps.
-pub fn count_step(config: &Config, batch: usize) -> Result<StepCount, CountError> {
-    count_step_of(ptx::committed(), config, batch)
+pub fn count_step(
+    config: &Config,
+    batch: usize,
+    precision: Precision,
+) -> Result<StepCount, CountError> {
+    count_step_of(ptx::committed(), config, batch, precision)
 }
 
 /// The same with other kernels.
@@ -89,24 +93,22 @@ pub fn count_step_of(
     modules: &[PtxModule],
     config: &Config,
     batch: usize,
+    precision: Precision,
 ) -> Result<StepCount, CountError> {
-    let mut result = pair(modules, config, 1);
+    let pair = |first| pair(modules, config, first, precision);
+    let mut result = pair(1);
     for first in [2, 4, 8] {
         // Few rows may be summed by one block, and more by several and one more launch.
         if let Err(CountError::Differ { .. }) = result {
-            result = pair(modules, config, first);
+            result = pair(first);
         }
     }
     let pair = result?;
-    let Prepared { players, step } = Prepared::new(config, batch, Precision::Bf16);
+    let Prepared { players, step } = Prepared::new(config, batch, precision);
     Ok(StepCount {
         batch,
         launches: extend(config, batch, &pair),
-        operations: step.program.operations(),
-        networks: [
-            generator(&config.architecture),
-            discriminator(&config.architecture),
-        ],
+        outline: Outline::new(config, &step),
         arena_bytes: 4 * step.program.arena_len() as u64,
         lasting_bytes: 4 * players.end as u64,
     })
@@ -119,9 +121,14 @@ struct Pair {
     next: Vec<Launched>,
 }
 
-fn pair(modules: &[PtxModule], config: &Config, first: usize) -> Result<Pair, CountError> {
-    let one = launches(modules, config, first)?;
-    let next = launches(modules, config, first + 1)?;
+fn pair(
+    modules: &[PtxModule],
+    config: &Config,
+    first: usize,
+    precision: Precision,
+) -> Result<Pair, CountError> {
+    let one = launches(modules, config, first, precision)?;
+    let next = launches(modules, config, first + 1, precision)?;
     let differs = |(a, b): (&Launched, &Launched)| a.kernel != b.kernel;
     let differing = one.iter().zip(&next).position(differs);
     if differing.is_none() && one.len() == next.len() {
@@ -146,13 +153,26 @@ fn launches(
     modules: &[PtxModule],
     config: &Config,
     batch: usize,
+    precision: Precision,
 ) -> Result<Vec<Launched>, CountError> {
     let options = EmulatedOptions {
         multiprocessors: 1,
         ..EmulatedOptions::default()
     };
-    let mut gpu = Gpu::new(Emulated::new(options), modules, KernelVersion::V3)?;
-    let prepared = Prepared::new(config, batch, Precision::Bf16);
+    let version = match precision {
+        Precision::F32 => KernelVersion::V2,
+        Precision::Bf16 => KernelVersion::V3,
+    };
+    let mut gpu = Gpu::new(Emulated::new(options), modules, version)?;
+    let prepared = Prepared::new(config, batch, precision);
+    if precision == Precision::F32 {
+        // What the launches that are left out would write is noise.
+        let mut noise = vec![0.0; prepared.step.program.arena_len()];
+        Philox::new(2, Stream::Benchmark, 0).fill_normal(&mut noise);
+        gpu.reserve(noise.len())?;
+        gpu.upload(View::new(0, noise.len()), &noise)?;
+        gpu.driver().leave_out(of_strided_layers());
+    }
     prepared.upload(&mut gpu, config)?;
     gpu.driver().keep_launches();
     let losses = prepared.run(&mut gpu, 1)?;
@@ -160,6 +180,19 @@ fn launches(
         return Err(CountError::NotFinite);
     }
     Ok(gpu.driver().launches().to_vec())
+}
+
+/// Tells launches of the strided layers, asked for each launch of a step: sums of partial gradients follow
+/// the launch that made these.
+fn of_strided_layers() -> impl FnMut(&str) -> bool {
+    let mut before = false;
+    move |kernel| {
+        let is = ["fprop", "dgrad", "wgrad"]
+            .iter()
+            .any(|part| kernel.contains(part));
+        before = is || (before && kernel == "sum_partials");
+        before
+    }
 }
 
 /// The strided layers in the order of the backward walk, with the samples of a gradient of theirs at
@@ -222,87 +255,16 @@ fn extend(config: &Config, batch: usize, pair: &Pair) -> Vec<StepLaunch> {
     extended.collect()
 }
 
-/// What a launch is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Pass {
-    Forward,
-    InputGradient,
-    WeightGradient,
-    /// Statistics, normalising, activations and their gradients, as far as they have launches of their own.
-    Norm,
-    /// Weights in the order in which convolutions read them.
-    Pack,
-    Adam,
-    /// Random numbers, targets, losses.
-    Rest,
-}
-
-impl Pass {
-    /// All passes.
-    pub const ALL: [Self; 7] = [
-        Self::Forward,
-        Self::InputGradient,
-        Self::WeightGradient,
-        Self::Norm,
-        Self::Pack,
-        Self::Adam,
-        Self::Rest,
-    ];
-
-    /// For tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Pass::Forward => "forward",
-            Pass::InputGradient => "input gradient",
-            Pass::WeightGradient => "weight gradient",
-            Pass::Norm => "norm",
-            Pass::Pack => "pack",
-            Pass::Adam => "Adam",
-            Pass::Rest => "rest",
-        }
-    }
-}
-
 impl StepCount {
     /// What a launch is for.
     pub fn pass(&self, launch: &StepLaunch) -> Pass {
-        use crate::tape::OperationKind as Kind;
-        let kernel = launch.kernel.as_str();
-        let has = |parts: &[&str]| parts.iter().any(|part| kernel.contains(part));
-        match self.operations[launch.operation].kind {
-            Kind::Adam => Pass::Adam,
-            Kind::Crops | Kind::Normals | Kind::Loss => Pass::Rest,
-            _ if has(&["pack"]) => Pass::Pack,
-            _ if has(&[
-                "wgrad",
-                "weight_gradient",
-                "sum_partials",
-                "column_sums",
-                "fill",
-            ]) =>
-            {
-                Pass::WeightGradient
-            }
-            _ if has(&["fprop", "dgrad", "dense", "single"]) => {
-                match self.operations[launch.operation].kind {
-                    Kind::Forward => Pass::Forward,
-                    _ => Pass::InputGradient,
-                }
-            }
-            _ => Pass::Norm,
-        }
+        self.outline.pass(launch.operation, &launch.kernel)
     }
 
     /// The name of the layer that a launch belongs to, such as `discriminator c1`; none for what belongs to
     /// no layer.
     pub fn layer(&self, launch: &StepLaunch) -> Option<String> {
-        let (player, block) = self.operations[launch.operation].layer?;
-        Some(self.layer_name(player, block))
-    }
-
-    fn layer_name(&self, player: Player, block: usize) -> String {
-        let name = &self.networks[player as usize].blocks[block].name;
-        format!("{} {name}", player.name())
+        self.outline.layer(launch.operation)
     }
 
     /// The sum over all launches.

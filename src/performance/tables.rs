@@ -29,6 +29,11 @@ fn giga(count: u64) -> String {
     }
 }
 
+/// Thousand millions a second.
+pub(super) fn giga_rate(count: u64, seconds: f64) -> String {
+    format!("{:.0}", count as f64 / seconds / 1e9)
+}
+
 fn mega(bytes: u64) -> String {
     let mega = bytes as f64 / 1e6;
     match mega {
@@ -129,7 +134,7 @@ fn bound_cell(counts: &Counts, gpu: &GpuModel) -> String {
     }
 }
 
-fn micro(seconds: f64) -> String {
+pub(super) fn micro(seconds: f64) -> String {
     let micro = seconds * 1e6;
     match micro {
         _ if micro < 10.0 => format!("{micro:.2}"),
@@ -295,6 +300,56 @@ fn account_table(step: &StepCount, rows: &[Row]) -> String {
     table(&head, &cells)
 }
 
+/// Each kernel of a step: what its launches do in all, what it takes of a multiprocessor, and the least time on an
+/// H100.
+pub fn by_kernel(step: &StepCount) -> String {
+    let h100 = GpuModel::named("H100").expect("it is in the table");
+    let mut kernels: Vec<(&str, u32, Vec<Counts>)> = Vec::new();
+    for launch in &step.launches {
+        let same = |(kernel, ..): &&mut (&str, u32, Vec<Counts>)| *kernel == launch.kernel;
+        match kernels.iter_mut().find(same) {
+            Some((_, _, counts)) => counts.push(launch.counts),
+            None => kernels.push((&launch.kernel, launch.threads, vec![launch.counts])),
+        }
+    }
+    let row = |(kernel, threads, counts): &(&str, u32, Vec<Counts>)| {
+        let total: Counts = counts.iter().copied().sum();
+        let resources = ptx::resources(kernel, h100.capability);
+        let bound = bound_of_all(counts, h100);
+        vec![
+            format!("`{kernel}`"),
+            counts.len().to_string(),
+            giga(total.tensor_flop),
+            giga(total.simt_flop),
+            mega(total.requested_bytes),
+            ratio(total.sector_bytes, total.requested_bytes),
+            mega(total.footprint_bytes),
+            ratio(total.shared_wavefronts, total.ideal_wavefronts),
+            total.barriers.to_string(),
+            resources.map_or("-".to_owned(), |r| r.registers.to_string()),
+            resources.map_or("-".to_owned(), |r| r.shared_bytes.to_string()),
+            occupancy_cell(kernel, *threads, h100),
+            bound.map_or("-".to_owned(), micro),
+        ]
+    };
+    let head = [
+        "kernel",
+        "launches",
+        "tensor GFLOP",
+        "other GFLOP",
+        "requested MB",
+        "sectors/requested",
+        "footprint MB",
+        "wavefronts/ideal",
+        "barriers",
+        "registers",
+        "shared bytes",
+        "resident on an H100",
+        "at least microseconds there",
+    ];
+    table(&head, &kernels.iter().map(row).collect::<Vec<_>>())
+}
+
 /// A step by layer and pass, and by pass.
 pub fn account(step: &StepCount) -> [String; 2] {
     [
@@ -308,7 +363,7 @@ pub fn summary(architecture: &Architecture, step: &StepCount) -> String {
     let (total, floor) = (step.total(), floor(architecture, step.batch));
     let fusion = fusion(architecture, step);
     let (separate, left) = (fusion.separate_bytes, fusion.left_bytes);
-    let highest = step.operations.iter().map(|o| o.live_bytes).max();
+    let highest = step.outline.operations.iter().map(|o| o.live_bytes).max();
     format!(
         "A step on {} maps is {} launches. It makes {:.3} TFLOP, {:.3} of them on tensor cores; the \
          architecture asks for {:.3} ({:.1}% more are made). It touches {:.2} GB at least; the architecture \

@@ -6,11 +6,19 @@ use crate::backend::gpu::driver::{Driver, DriverError, Gemm, Pointer, TIMED};
 use crate::backend::gpu::launcher::Launcher;
 use crate::backend::gpu::ops::elementwise::fill;
 
-/// f32 values that are written before each launch: 256 MiB, more than any second-level cache.
-const FLUSHED: usize = 64 << 20;
-
 /// Launches before those that count.
 const WARM_UP: usize = 2;
+
+/// The median of some times.
+pub fn median(seconds: &[f64]) -> f64 {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() % 2 {
+        1 => sorted[middle],
+        _ => 0.5 * (sorted[middle - 1] + sorted[middle]),
+    }
+}
 
 /// Seconds of each of `repeats` launches of `case`.
 ///
@@ -78,14 +86,20 @@ pub fn time_vendor<D: Driver>(
     result
 }
 
-fn cold<D: Driver>(
+/// Seconds of each of `repeats` calls of `launch`, after two to warm up. Before each one twice as much is written
+/// as the second-level cache holds.
+///
+/// # Errors
+/// As [`time`].
+pub fn cold<D: Driver>(
     l: &mut Launcher<D>,
     repeats: usize,
     mut launch: impl FnMut(&mut Launcher<D>) -> Result<(), DriverError>,
 ) -> Result<Vec<f64>, DriverError> {
-    let flushed = l.driver.allocate("what empties the caches", 4 * FLUSHED)?;
+    let bytes = (2 * l.driver.info().cache as usize).max(1024);
+    let flushed = l.driver.allocate("what empties the caches", bytes)?;
     let mut once = |l: &mut Launcher<D>| {
-        fill(l, flushed.address, FLUSHED, 0.5);
+        fill(l, flushed.address, bytes / 4, 0.5);
         l.check()?;
         l.driver.record(TIMED[0])?;
         launch(l)?;
@@ -106,4 +120,15 @@ fn cold<D: Driver>(
     }
     let freed = l.driver.free(flushed);
     result.and(freed).map(|()| seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_are_of_times_in_any_order() {
+        assert_eq!(median(&[9.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 9.0, 2.0]), 3.0);
+    }
 }

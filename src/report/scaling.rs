@@ -1,6 +1,5 @@
 //! How time and memory of a training step grow: one panel for each size that grows.
 
-use std::ops::Range;
 use std::path::Path;
 
 use plotters::prelude::*;
@@ -8,7 +7,7 @@ use plotters::style::text_anchor::HPos;
 
 use super::ReportError;
 use super::canvas::{Area, Canvas, FONT, INK, Text, drawing, write_text};
-use super::comparison::{GENERATED, REAL, log_range};
+use super::comparison::{GENERATED, REAL, log_axis, log_range};
 
 const PANEL: usize = 370;
 const TITLE: u32 = 50;
@@ -73,25 +72,29 @@ fn panel(
     points: &[(f64, f64)],
     colour: RGBColor,
 ) -> Result<(), ReportError> {
-    let x: Range<f64> = log_range(points.iter().map(|point| point.0), 1.3);
+    let x = log_range(points.iter().map(|point| point.0), 1.3);
     let y = log_range(points.iter().map(|point| point.1), 2.0);
     let mut chart = ChartBuilder::on(area)
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(64)
-        .build_cartesian_2d(x.clone().log_scale(), y.clone().log_scale())
+        .build_cartesian_2d(
+            // The values themselves, which are powers of two.
+            x.log_scale()
+                .with_key_points(points.iter().map(|point| point.0).collect()),
+            log_axis(&y, 6),
+        )
         .map_err(drawing)?;
     chart
         .configure_mesh()
-        .disable_mesh()
         .x_desc(x_name)
         .y_desc(y_name)
-        .x_labels(6)
-        .y_labels(6)
         .axis_style(INK)
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(INK.mix(0.1))
         .label_style((FONT, 15))
         .x_label_formatter(&|value| format!("{value:.0}"))
-        .y_label_formatter(&|value| format!("{value}"))
+        .y_label_formatter(&|value| format!("{}", (value * 1e6).round() / 1e6))
         .draw()
         .map_err(drawing)?;
     chart

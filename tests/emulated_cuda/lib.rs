@@ -94,6 +94,7 @@ driver! {
     fn cuDeviceGetAttribute(value: *mut c_int, which: c_uint, _device: c_int) in on_driver |state| {
         let known = match which {
             16 => 4,
+            38 => 1 << 16,
             75 => state.pretence.capability.0,
             76 => state.pretence.capability.1,
             _ => return Err(INVALID_VALUE),

@@ -60,6 +60,8 @@ pub struct DeviceInfo {
     /// Bytes of memory.
     pub memory: u64,
     pub multiprocessors: u32,
+    /// Bytes of the second-level cache.
+    pub cache: u64,
 }
 
 /// A product of f32 matrices in row-major order, `C = alpha op(A) op(B) + beta C`, where `op`

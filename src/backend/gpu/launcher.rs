@@ -42,6 +42,23 @@ impl Room {
     }
 }
 
+/// A launch that was asked for, to be made again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggedLaunch {
+    pub kernel: &'static str,
+    /// The operation of a program that it belongs to.
+    pub operation: usize,
+    geometry: Geometry,
+    parameters: Vec<u8>,
+}
+
+/// Launches as they are asked for.
+#[derive(Default)]
+struct Log {
+    operation: usize,
+    launches: Vec<LoggedLaunch>,
+}
+
 /// A driver with all kernels loaded.
 ///
 /// Operations never fail where they are asked for: as on a GPU itself, the first error is kept, what
@@ -53,6 +70,7 @@ pub struct Launcher<D> {
     packings: Room,
     measuring: bool,
     by_vendor: bool,
+    log: Option<Log>,
     error: Option<DriverError>,
 }
 
@@ -80,6 +98,7 @@ impl<D: Driver> Launcher<D> {
             packings: Room::new("packed weights"),
             measuring: false,
             by_vendor: false,
+            log: None,
             error: None,
         })
     }
@@ -94,16 +113,56 @@ impl<D: Driver> Launcher<D> {
         if self.measuring || self.error.is_some() {
             return;
         }
-        let handle = self.kernels.get(kernel).copied();
-        let result = handle
-            .ok_or_else(|| DriverError::NoKernel {
-                name: kernel.to_owned(),
-            })
-            .and_then(|handle| {
-                let parameters = bytemuck::bytes_of(parameters);
-                self.driver.launch(handle, geometry, parameters)
+        let parameters = bytemuck::bytes_of(parameters);
+        if let Some(log) = &mut self.log {
+            log.launches.push(LoggedLaunch {
+                kernel,
+                operation: log.operation,
+                geometry,
+                parameters: parameters.to_vec(),
             });
+        }
+        let result = self.add(kernel, geometry, parameters);
         self.keep(result);
+    }
+
+    fn add(
+        &mut self,
+        kernel: &'static str,
+        geometry: Geometry,
+        parameters: &[u8],
+    ) -> Result<(), DriverError> {
+        let handle = self.kernels.get(kernel).copied();
+        let handle = handle.ok_or_else(|| DriverError::NoKernel {
+            name: kernel.to_owned(),
+        })?;
+        self.driver.launch(handle, geometry, parameters)
+    }
+
+    /// From now on launches are logged, those that are captured among them.
+    pub fn log_launches(&mut self) {
+        self.log = Some(Log::default());
+    }
+
+    /// The launches since [`Launcher::log_launches`], in order; from now on none are logged.
+    pub fn take_log(&mut self) -> Vec<LoggedLaunch> {
+        self.log.take().map_or_else(Vec::new, |log| log.launches)
+    }
+
+    /// Adds a launch as it was logged to the stream. The memory that it uses is still there.
+    ///
+    /// # Errors
+    /// A failing device.
+    pub fn launch_again(&mut self, launch: &LoggedLaunch) -> Result<(), DriverError> {
+        self.add(launch.kernel, launch.geometry, &launch.parameters)
+    }
+
+    /// Launches that follow belong to operation `operation` of a program.
+    pub fn mark(&mut self, operation: usize) {
+        self.driver.mark(operation);
+        if let Some(log) = &mut self.log {
+            log.operation = operation;
+        }
     }
 
     /// From now on dense layers are multiplied by the vendor's library.

@@ -125,6 +125,11 @@ impl<D: Driver> Gpu<D> {
         Ok(self)
     }
 
+    /// What launches the kernels.
+    pub fn launcher(&mut self) -> &mut Launcher<D> {
+        &mut self.launcher
+    }
+
     /// What the work is done by.
     pub fn driver(&mut self) -> &mut D {
         &mut self.launcher.driver
@@ -297,7 +302,7 @@ impl<D: Driver> Backend for Gpu<D> {
     }
 
     fn mark(&mut self, operation: usize) {
-        self.launcher.driver.mark(operation);
+        self.launcher.mark(operation);
     }
 
     fn normals(&mut self, to: View, stream: Stream) {

@@ -5,7 +5,6 @@
 //! So each seed trains three times, in f32, in f32 from perturbed weights, and in bf16, on the same
 //! maps and latent vectors; what counts is the gap between bf16 and f32 beside that of the two in f32.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -15,13 +14,13 @@ use serde::Serialize;
 use super::gap::{
     Gap, Kind, Trained, first_step, gap, gap_line, judge, line, of_trial, score_lines,
 };
+use super::write_json;
 use crate::cli::device::{SelectError, Selected, Work, with_batch_advice};
 use crate::cli::options::{BaseArgs, DataArgs, NetworkArgs, StepArgs};
 use crate::cli::progress::CountBar;
 use crate::cli::{say, warn};
 use cosmogan::backend::gpu::ops::half;
 use cosmogan::backend::{Backend, BackendError};
-use cosmogan::files::write_atomic;
 use cosmogan::train::{
     ArithmeticChoice, Config, Dataset, DeviceChoice, OpeningWork, PrecisionChoice, Trial, Tried,
     arena_len, resolve,
@@ -191,13 +190,7 @@ pub fn run(arguments: &PrecisionArgs) -> Result<()> {
         first_step,
         trained: &trained,
     };
-    if let Some(path) = &arguments.json {
-        write_atomic(path, |file| {
-            serde_json::to_writer_pretty(&mut *file, &report)?;
-            writeln!(file)
-        })
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    write_json(arguments.json.as_deref(), &report)?;
     judge(&trained, &[d_loss, g_loss], first_step)
 }
 

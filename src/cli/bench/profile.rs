@@ -45,13 +45,15 @@ pub fn run(arguments: &ProfileArgs) -> Result<()> {
     config.run.batch = arguments.batch.unwrap_or(config.run.batch);
     config.validate()?;
     let architecture = &config.architecture;
+    let before = ceilings();
+    let parts = parts(&config, u64::from(arguments.steps))?;
     let profile = CpuProfile {
         machine: super::machine(),
         size: architecture.map_size,
         base: architecture.base_filters,
         batch: config.run.batch,
-        ceilings: ceilings(),
-        parts: parts(&config, u64::from(arguments.steps))?,
+        ceilings: before.or_better(ceilings()),
+        parts,
     };
     say(&format!(
         "training step: {0}x{0} maps, {1} base filters, batch {2}, {3}\n\n{4}",

@@ -1,20 +1,20 @@
 //! `cosmogan bench step` and `generate`: how fast a training step or the generator is here.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
+use super::write_json;
 use crate::cli::device::{Selected, Work, with_batch_advice};
 use crate::cli::options::{BaseArgs, DeviceArgs, NetworkArgs};
 use crate::cli::say;
 use cosmogan::backend::{Backend, BackendError, Cpu};
-use cosmogan::files::write_atomic;
 use cosmogan::model::cost::{StepShape, step_flop};
 use cosmogan::model::{Architecture, WhichNetwork, generator, initial_parameters, initial_running};
+use cosmogan::performance::timing::median;
 use cosmogan::rng::{Philox, Stream};
 use cosmogan::train::{
     Config, DenseKernels, KernelVersion, LoadedGenerator, Precision, Trainer, UpdateOrder, Weights,
@@ -137,14 +137,7 @@ pub fn run(what: What, arguments: &SpeedArgs) -> Result<()> {
         batch as f64 / report.median_s,
         report.gflop_s,
     ));
-    if let Some(path) = &plan.json {
-        write_atomic(path, |file| {
-            serde_json::to_writer_pretty(&mut *file, &report)?;
-            writeln!(file)
-        })
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+    write_json(plan.json.as_deref(), &report)
 }
 
 /// Seconds of each repetition, and the floating-point operations of one.
@@ -230,17 +223,6 @@ fn report<'a>(plan: &'a BenchPlan, device: &Selected, all_s: Vec<f64>, flop: u64
         flop,
         gflop_s: flop as f64 / median_s / 1e9,
         all_s,
-    }
-}
-
-/// The median of some times.
-pub fn median(seconds: &[f64]) -> f64 {
-    let mut sorted = seconds.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() % 2 {
-        1 => sorted[middle],
-        _ => 0.5 * (sorted[middle - 1] + sorted[middle]),
     }
 }
 

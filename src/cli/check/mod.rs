@@ -114,6 +114,7 @@ fn examine<D: Driver>(
         capability: (major, minor),
         memory,
         multiprocessors,
+        ..
     } = launcher.driver.info().clone();
     let ptx = match launcher.driver.finds_faults() {
         true => "committed PTX, races tracked".to_owned(),

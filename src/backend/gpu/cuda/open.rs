@@ -104,5 +104,6 @@ fn describe(device: CUdevice) -> Result<DeviceInfo, DriverError> {
         ),
         memory: memory.map_err(failed("asking for a device's memory"))? as u64,
         multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        cache: attribute(Attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?.into(),
     })
 }

@@ -1,0 +1,100 @@
+//! Kernels on a GPU: every version at the strided layers of `paper-256`, and every launch of its training step in
+//! f32 and in bf16, at a batch of 64. Each launch is timed between two marks, after the second-level cache was
+//! emptied, on random numbers.
+//!
+//! `COSMOGAN_BENCH_BATCH` sets another batch. Without a GPU nothing is measured.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use cosmogan::backend::gpu::driver::{Driver, DriverError};
+use cosmogan::backend::gpu::launcher::Launcher;
+use cosmogan::backend::gpu::ops::{KernelVersion, half};
+use cosmogan::backend::gpu::{Cuda, Gpu, ptx};
+use cosmogan::model::Preset;
+use cosmogan::performance::kernels::cases;
+use cosmogan::performance::step_times::LoggedStep;
+use cosmogan::performance::timing::{cold, time};
+use cosmogan::train::Config;
+use criterion::Criterion;
+
+/// Versions that a device of this capability runs.
+fn versions(capability: (u32, u32)) -> &'static [KernelVersion] {
+    use KernelVersion::{V1, V2, V3};
+    match capability >= half::CAPABILITY {
+        true => &[V1, V2, V3],
+        false => &[V1, V2],
+    }
+}
+
+fn sum(seconds: Result<Vec<f64>, DriverError>) -> Duration {
+    let seconds = seconds.expect("the device works");
+    Duration::from_secs_f64(seconds.iter().sum())
+}
+
+/// Each version of the strided layer's operations.
+fn strided(criterion: &mut Criterion, config: &Config, batch: usize) {
+    let driver = Cuda::open(0).expect("the device was opened before");
+    let versions = versions(driver.info().capability);
+    let mut l = Launcher::new(driver, ptx::best()).expect("the device takes the kernels");
+    for case in cases(&config.architecture, batch, versions) {
+        let mut group = criterion.benchmark_group(format!("strided {}", case.operation.name()));
+        let name = format!("{} {}", case.layer_name(), case.version_name());
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|count| sum(time(&mut l, &case, count as usize)));
+        });
+    }
+}
+
+/// Each launch of a step, of those that are alike the first.
+fn step(criterion: &mut Criterion, config: &Config, batch: usize, version: KernelVersion) {
+    let driver = Cuda::open(0).expect("the device was opened before");
+    let mut gpu = Gpu::new(driver, ptx::best(), version).expect("the device takes the kernels");
+    let step = LoggedStep::new(&mut gpu, config, batch).expect("the device holds a step");
+    let mut group = criterion.benchmark_group(format!("step with {version:?}"));
+    let mut names = Vec::new();
+    for launch in &step.launches {
+        let name = format!("{} of {}", launch.kernel, step.purpose(launch));
+        if names.contains(&name) {
+            continue;
+        }
+        group.bench_function(name.clone(), |bencher| {
+            bencher.iter_custom(|count| {
+                let again = |l: &mut Launcher<Cuda>| l.launch_again(launch);
+                sum(cold(gpu.launcher(), count as usize, again))
+            });
+        });
+        names.push(name);
+    }
+}
+
+fn main() -> ExitCode {
+    let capability = match Cuda::open(0) {
+        Ok(driver) => driver.info().capability,
+        Err(error) => {
+            println!("kernels are not measured: {error}");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let batch = match std::env::var("COSMOGAN_BENCH_BATCH").map(|batch| batch.parse()) {
+        Ok(Ok(batch)) if batch > 0 => batch,
+        Ok(_) => {
+            eprintln!("COSMOGAN_BENCH_BATCH is no batch");
+            return ExitCode::FAILURE;
+        }
+        Err(_) => 64,
+    };
+    // What counts are the launches' own times, and most of the time passes between them.
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(100))
+        .sample_size(10)
+        .configure_from_args();
+    let config = Config::of_preset(Preset::Paper256, None);
+    strided(&mut criterion, &config, batch);
+    for &version in versions(capability).iter().skip(1) {
+        step(&mut criterion, &config, batch, version);
+    }
+    criterion.final_summary();
+    ExitCode::SUCCESS
+}
