@@ -62,6 +62,8 @@ pub struct GpuResults {
     /// Day of the measurement.
     pub date: String,
     pub batch: usize,
+    /// The version of cuDNN, where there was one.
+    pub cudnn: Option<String>,
     pub kernels: Vec<GpuTime>,
 }
 
@@ -78,8 +80,13 @@ pub struct GpuTime {
     pub compulsory_bytes: u64,
     /// The least time of its useful operations and compulsory bytes, where the GPU is known.
     pub roofline_s: Option<f64>,
-    /// The vendor's f32 product with as many operations, where it was measured.
-    pub vendor_s: Option<f64>,
+    /// cuDNN's convolution by its fastest algorithm, where it was measured: of f32 beside v1 and v2, of
+    /// bf16 beside v3, and padded by 2 on both sides.
+    pub cudnn_s: Option<f64>,
+    /// Which algorithm that was.
+    pub cudnn_algorithm: Option<String>,
+    /// cuBLAS' product with as many operations and of the same type, where it was measured.
+    pub cublas_s: Option<f64>,
 }
 
 /// The results in a folder that can be read as such, in the order of their names.
@@ -189,8 +196,14 @@ pub fn gpu(folder: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     for (name, results) in all {
         text += &format!(
-            "{}, {}, batch {}, caches emptied before each launch (`benches/results/{name}`):\n\n",
-            results.device, results.date, results.batch
+            "{}, {}, batch {}, caches emptied before each launch{} (`benches/results/{name}`):\n\n",
+            results.device,
+            results.date,
+            results.batch,
+            results
+                .cudnn
+                .as_ref()
+                .map_or_else(String::new, |version| format!(", beside cuDNN {version}")),
         );
         text += &times(&results.kernels);
         text.push('\n');
@@ -220,7 +233,10 @@ pub fn times(kernels: &[GpuTime]) -> String {
                 format!("{:.1}", k.useful_flop as f64 / k.median_s / 1e12),
                 format!("{:.0}", k.compulsory_bytes as f64 / k.median_s / 1e9),
                 percent(k.roofline_s, k.median_s),
-                percent(k.vendor_s, k.median_s),
+                k.cudnn_s
+                    .map_or("-".to_owned(), |seconds| format!("{:.1}", seconds * 1e6)),
+                percent(k.cudnn_s, k.median_s),
+                percent(k.cublas_s, k.median_s),
             ]
         })
         .collect();
@@ -232,7 +248,9 @@ pub fn times(kernels: &[GpuTime]) -> String {
         "TFLOP/s",
         "GB/s",
         "of the roofline",
-        "of cuBLAS in f32",
+        "cuDNN, microseconds",
+        "of cuDNN",
+        "of cuBLAS' product",
     ];
     tables::table(&head, &rows)
 }
@@ -340,12 +358,15 @@ mod tests {
             useful_flop: 107_374_182_400,
             compulsory_bytes: 201_000_000,
             roofline_s: Some(125e-6),
-            vendor_s: None,
+            cudnn_s: Some(200e-6),
+            cudnn_algorithm: Some("algorithm 1".to_owned()),
+            cublas_s: None,
         };
         let results = GpuResults {
             device: "a device of a test".to_owned(),
             date: "2026-11-26".to_owned(),
             batch: 64,
+            cudnn: Some("9.10.2".to_owned()),
             kernels: vec![time],
         };
         let json = serde_json::to_string(&results).unwrap();
@@ -353,10 +374,11 @@ mod tests {
         let text = gpu(folder.path()).unwrap();
         for words in [
             "a device of a test",
+            "beside cuDNN 9.10.2",
             "250.0 [240.0, 260.0]",
             "429.5",
-            "804",
-            "50%",
+            "804 |",
+            "| 50% | 200.0 | 80% | - |",
         ] {
             assert!(text.contains(words), "{text}");
         }

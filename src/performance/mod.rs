@@ -11,6 +11,7 @@ pub mod counts;
 pub mod cpu;
 pub mod kernels;
 pub mod measured;
+pub mod peers;
 pub mod prepared;
 pub mod regression;
 pub mod report;

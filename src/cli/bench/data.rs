@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::machine::machine;
 use super::precision::open;
-use super::speed::median;
 use super::write_json;
 use crate::cli::options::{BaseArgs, DataArgs, NetworkArgs};
 use crate::cli::say;
 use cosmogan::data::Prefetch;
+use cosmogan::performance::timing::median;
 use cosmogan::train::resolve;
 
 /// Batches before those that count.

@@ -10,12 +10,13 @@ use serde::Serialize;
 
 use super::fit::{CostModel, Point, amdahl};
 use super::machine::{machine, today};
-use super::speed::{BenchPlan, What, measure, measure_on_cpu, median};
+use super::speed::{BenchPlan, What, measure, measure_on_cpu};
 use super::write_json;
 use crate::cli::device::Selected;
 use crate::cli::options::{BaseArgs, DeviceArgs, NetworkArgs};
 use crate::cli::say;
 use cosmogan::model::Preset;
+use cosmogan::performance::timing::median;
 use cosmogan::train::{Config, arena_len};
 
 /// Measure training steps of growing size, and fit a cost model

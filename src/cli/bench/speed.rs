@@ -15,6 +15,7 @@ use cosmogan::backend::{Backend, BackendError, Cpu};
 use cosmogan::files::write_atomic;
 use cosmogan::model::cost::{StepShape, step_flop};
 use cosmogan::model::{Architecture, WhichNetwork, generator, initial_parameters, initial_running};
+use cosmogan::performance::timing::median;
 use cosmogan::rng::{Philox, Stream};
 use cosmogan::train::{
     Config, DenseKernels, KernelVersion, LoadedGenerator, Precision, Trainer, UpdateOrder, Weights,
@@ -230,17 +231,6 @@ fn report<'a>(plan: &'a BenchPlan, device: &Selected, all_s: Vec<f64>, flop: u64
         flop,
         gflop_s: flop as f64 / median_s / 1e9,
         all_s,
-    }
-}
-
-/// The median of some times.
-pub fn median(seconds: &[f64]) -> f64 {
-    let mut sorted = seconds.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() % 2 {
-        1 => sorted[middle],
-        _ => 0.5 * (sorted[middle - 1] + sorted[middle]),
     }
 }
 
