@@ -175,3 +175,58 @@ fn kernels_are_timed_without_a_library_that_cannot_serve_and_it_is_said_why() {
         assert!(told.contains(&cells), "{timed:?} lacks {cells}");
     }
 }
+
+/// Checks what cuDNN and cuBLAS do alone.
+fn check(folder: &Path, only: &str, pretence: &str) -> Outcome {
+    let mut command = program(folder);
+    words(&mut command, "check --device cuda --small --cases 3").args(["--only", only]);
+    outcome(with_emulated_libraries(&mut command, pretence))
+}
+
+#[test]
+fn nvidias_libraries_are_checked_and_a_wrong_one_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let right = check(folder.path(), " by cu", "");
+    assert_eq!(right.status, Some(0), "{right:?}");
+    assert!(
+        right.stdout.contains("cuDNN 9.10.2 is checked"),
+        "{right:?}"
+    );
+    for operation in ["fprop", "dgrad", "wgrad"] {
+        for element in ["f32", "bf16"] {
+            let name = format!("{operation} by cuDNN in {element}");
+            assert!(right.stdout.contains(&name), "{right:?} lacks {name}");
+        }
+    }
+    let name = "product by cuBLAS in bf16";
+    assert!(right.stdout.contains(name), "{right:?} lacks {name}");
+    assert!(!right.stderr.contains("descriptors are left"), "{right:?}");
+
+    let wrong = check(folder.path(), "by cuDNN", "cudnn-wrong=wgrad");
+    assert_eq!(wrong.status, Some(1), "{wrong:?}");
+    let verdict = |name: &str| {
+        let mut lines = wrong.stdout.lines();
+        lines
+            .find(|line| line.starts_with(name))
+            .unwrap_or_default()
+    };
+    for element in ["f32", "bf16"] {
+        for (operation, end) in [
+            ("fprop", "passed"),
+            ("dgrad", "passed"),
+            ("wgrad", "FAILED"),
+        ] {
+            let line = verdict(&format!("{operation} by cuDNN in {element}"));
+            assert!(line.ends_with(end), "{wrong:?}: {line}");
+        }
+    }
+    assert!(
+        wrong.stdout.contains("output of algorithm 1, FMA math"),
+        "{wrong:?}"
+    );
+
+    // A device without tensor cores for bf16 is asked for none.
+    let old = check(folder.path(), "by cuDNN", "capability=7.5");
+    assert_eq!(old.status, Some(0), "{old:?}");
+    assert!(!old.stdout.contains("by cuDNN in bf16"), "{old:?}");
+}
