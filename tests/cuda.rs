@@ -5,12 +5,14 @@
 mod common;
 #[path = "common/emulated_cuda.rs"]
 mod emulated_cuda;
+#[path = "cuda/libraries.rs"]
+mod libraries;
 
 use std::path::Path;
 use std::process::Command;
 
 use common::{Outcome, outcome, program, write_maps};
-use emulated_cuda::{with_emulated_cublas, with_emulated_cuda};
+use emulated_cuda::with_emulated_cuda;
 use safetensors::SafeTensors;
 
 /// A network that trains in no time on the emulator.
@@ -258,73 +260,6 @@ fn without_a_driver_cuda_is_refused_and_auto_takes_the_cpu() {
     );
 }
 
-#[test]
-fn dense_layers_by_cublas_train_as_our_own_kernels_do() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let run = |dense: &str, out: &str| {
-        let mut command = train(folder, "cuda", out);
-        command.args(["--dense", dense, "--precision", "f32"]);
-        outcome(with_emulated_cublas(&mut command))
-    };
-    for (dense, out) in [("own", "own"), ("cublas", "cublas"), ("cublas", "again")] {
-        let trained = run(dense, out);
-        assert_eq!(trained.status, Some(0), "{trained:?}");
-        assert_eq!(
-            trained.stdout.contains("kernels v2 and cuBLAS"),
-            dense == "cublas"
-        );
-    }
-    let states = ["own", "cublas", "again"].map(|out| state(&folder.join(out)));
-    assert!(states[1] == states[2]);
-    assert!(states[0] != states[1], "the products were not by cuBLAS");
-    for ((name, own), (_, blas)) in states[0].iter().zip(&states[1]) {
-        let values = |bytes: &[u8]| -> Vec<f32> {
-            let values = bytes.chunks_exact(4);
-            values
-                .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
-                .collect()
-        };
-        let (own, blas) = (values(own), values(blas));
-        let scale = own.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-        for (a, b) in own.iter().zip(&blas) {
-            assert!((a - b).abs() <= 2e-3 * scale, "{name}: {a} and {b}");
-        }
-    }
-    let mut check = program(folder);
-    words(
-        &mut check,
-        "check --device cuda --small --cases 3 --only dense",
-    );
-    let checked = outcome(with_emulated_cublas(&mut check));
-    assert_eq!(checked.status, Some(0), "{checked:?}");
-    assert!(
-        checked.stdout.contains("dense_forward by cuBLAS"),
-        "{checked:?}"
-    );
-}
-
-#[test]
-fn cublas_that_is_not_there_is_refused_in_plain_words() {
-    let folder = tempfile::tempdir().unwrap();
-    let absent = on(
-        &mut bench(folder.path(), "cuda", &format!("{TINY} --dense cublas")),
-        "",
-    );
-    if absent.status == Some(0) {
-        println!("skipped: this machine has cuBLAS");
-        return;
-    }
-    assert!(absent.stderr.contains("no cuBLAS to use"), "{absent:?}");
-    let emulated = format!("{TINY} --dense cublas");
-    let emulated = outcome(&mut bench(folder.path(), "emulator", &emulated));
-    assert_eq!(emulated.status, Some(1), "{emulated:?}");
-    assert!(
-        emulated.stderr.contains("no cuBLAS to use: emulator"),
-        "{emulated:?}"
-    );
-}
-
 /// Each launch of a step, timed: the emulated driver's clock goes a millisecond for each piece of work.
 #[test]
 fn launches_of_a_step_are_timed_by_themselves_beside_what_was_counted() {
@@ -441,34 +376,4 @@ fn a_device_without_tensor_cores_for_bf16_computes_in_f32_and_refuses_bf16() {
     assert_eq!(checked.status, Some(0), "{checked:?}");
     let told = "kernels v3 (bf16) are left out: they need compute capability 8.0";
     assert!(checked.stdout.contains(told), "{checked:?}");
-}
-
-/// One layer's fprop, timed: the emulated driver's clock goes a millisecond for each piece of work.
-#[test]
-fn kernels_are_timed_between_marks_and_beside_the_vendors_product() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = program(folder.path());
-    words(
-        &mut command,
-        "bench kernels --device cuda --size 16 --layers 1 --base 8 --batch 2 --version v2 \
-         --operation fprop --repeats 1 --json times.json",
-    );
-    let timed = outcome(with_emulated_cublas(&mut command));
-    assert_eq!(timed.status, Some(0), "{}", timed.stderr);
-    let json = std::fs::read_to_string(folder.path().join("times.json")).unwrap();
-    let results: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let kernel = &results["kernels"][0];
-    assert_eq!(kernel["operation"], "fprop");
-    assert_eq!(kernel["version"], "v2");
-    assert_eq!(kernel["median_s"], 1e-3);
-    assert!(
-        kernel["vendor_s"]
-            .as_f64()
-            .is_some_and(|seconds| seconds > 0.0),
-        "{kernel}"
-    );
-    // 2 maps of 8 x 8 small pixels, 8 channels, 25 products each.
-    assert_eq!(kernel["useful_flop"], 2 * 2 * 64 * 8 * 25);
-    // The emulated device is none that has a datasheet.
-    assert!(kernel["roofline_s"].is_null());
 }

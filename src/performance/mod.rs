@@ -13,7 +13,7 @@ pub mod kernels;
 pub mod ladder;
 pub mod measured;
 pub mod outline;
-pub mod peer_times;
+pub mod peers;
 pub mod prepared;
 pub mod regression;
 pub mod report;

@@ -1,24 +1,12 @@
 //! Kernels timed on a device: marks around one launch at a time, caches emptied before each.
 
 use super::Case;
-use super::kernels::{ConvOperation, write_normals};
-use crate::backend::gpu::driver::{Driver, DriverError, Gemm, Pointer, TIMED};
+use crate::backend::gpu::driver::{Driver, DriverError, TIMED};
 use crate::backend::gpu::launcher::Launcher;
 use crate::backend::gpu::ops::elementwise::fill;
 
 /// Launches before those that count.
 const WARM_UP: usize = 2;
-
-/// The median of some times.
-pub fn median(seconds: &[f64]) -> f64 {
-    let mut sorted = seconds.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() % 2 {
-        1 => sorted[middle],
-        _ => 0.5 * (sorted[middle - 1] + sorted[middle]),
-    }
-}
 
 /// Seconds of each of `repeats` launches of `case`.
 ///
@@ -38,59 +26,11 @@ pub fn time<D: Driver>(
     seconds
 }
 
-/// Seconds of the vendor's f32 product with as many operations as `case`: the matrix that an implicit
-/// product makes on its way lies in memory here.
-///
-/// # Errors
-/// As [`time`]; there is no such library, or no memory for the matrix.
-pub fn time_vendor<D: Driver>(
-    l: &mut Launcher<D>,
-    case: &Case,
-    repeats: usize,
-) -> Result<Vec<f64>, DriverError> {
-    l.driver.open_gemm()?;
-    let layer = &case.layer;
-    let pixels = case.batch * layer.small * layer.small;
-    let taps = 25;
-    let (m, n, k) = match case.operation {
-        ConvOperation::Fprop => (pixels, layer.c_small, taps * layer.c_big),
-        ConvOperation::Dgrad => (pixels, taps * layer.c_big, layer.c_small),
-        ConvOperation::Wgrad => (taps * layer.c_big, layer.c_small, pixels),
-    };
-    let mut tensors = Vec::new();
-    let mut tensor = |l: &mut Launcher<D>, len: usize| -> Result<Pointer, DriverError> {
-        let allocation = l.driver.allocate("a matrix", 4 * len)?;
-        tensors.push(allocation);
-        write_normals(l, allocation.address, len, false, 1)?;
-        Ok(allocation.address)
-    };
-    let result = (|| {
-        let (a, b, c) = (tensor(l, m * k)?, tensor(l, k * n)?, tensor(l, m * n)?);
-        let call = Gemm {
-            transpose_a: false,
-            transpose_b: false,
-            m,
-            n,
-            k,
-            alpha: 1.0,
-            beta: 0.0,
-            a,
-            b,
-            c,
-        };
-        cold(l, repeats, |l| l.driver.gemm(&call))
-    })();
-    for allocation in tensors {
-        l.driver.free(allocation)?;
-    }
-    result
-}
-
-/// Seconds of each of `repeats` calls of `launch`, after two to warm up. Before each one twice as much is written
+/// Seconds of each of `repeats` launches, after some that do not count. Before each launch twice as much is written
 /// as the second-level cache holds.
 ///
 /// # Errors
-/// As [`time`].
+/// As [`time`], and whatever a launch says.
 pub fn cold<D: Driver>(
     l: &mut Launcher<D>,
     repeats: usize,
@@ -122,13 +62,27 @@ pub fn cold<D: Driver>(
     result.and(freed).map(|()| seconds)
 }
 
+/// The median of some values.
+///
+/// # Panics
+/// If there are none.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() % 2 {
+        1 => sorted[middle],
+        _ => 0.5 * (sorted[middle - 1] + sorted[middle]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn medians_are_of_times_in_any_order() {
+    fn medians_are_those_of_sorted_values() {
         assert_eq!(median(&[9.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&[4.0, 1.0, 9.0, 2.0]), 3.0);
+        assert_eq!(median(&[9.0, 4.0, 1.0, 2.0]), 3.0);
     }
 }

@@ -21,15 +21,29 @@ pub fn with_emulated_cuda<'a>(command: &'a mut Command, pretence: &str) -> &'a m
 
 /// The same, where cuBLAS is installed besides.
 pub fn with_emulated_cublas(command: &mut Command) -> &mut Command {
-    // One file by two names is loaded once: both libraries are of one device.
+    let names = [file_name("cuda"), file_name("cublas")];
+    command.env(LOADER_PATH, linked("cublas", &names))
+}
+
+/// The same, where cuBLAS and cuDNN are installed besides; this one as PyTorch's packages have it.
+pub fn with_emulated_libraries<'a>(command: &'a mut Command, pretence: &str) -> &'a mut Command {
+    let cudnn = file_name("cudnn") + ".9";
+    let names = [file_name("cuda"), file_name("cublas"), cudnn];
+    command
+        .env(LOADER_PATH, linked("libraries", &names))
+        .env("COSMOGAN_EMULATED_CUDA", pretence)
+}
+
+/// A folder with the library by several names. One file by two names is loaded once: all are of one device.
+fn linked(name: &str, libraries: &[String]) -> PathBuf {
     let folder = folder();
-    let library = folder.join("cublas");
-    std::fs::create_dir_all(&library).unwrap();
-    for name in ["cuda", "cublas"] {
-        let link = library.join(file_name(name));
+    let linked = folder.join(name);
+    std::fs::create_dir_all(&linked).unwrap();
+    for library in libraries {
+        let link = linked.join(library);
         let _ = std::os::unix::fs::symlink(folder.join(file_name("cuda")), link);
     }
-    command.env(LOADER_PATH, library)
+    linked
 }
 
 fn file_name(library: &str) -> String {

@@ -1,4 +1,5 @@
-//! `libcuda.so`, emulated: NVIDIA's driver as far as this project calls it, on the PTX emulator.
+//! `libcuda.so`, emulated: NVIDIA's driver as far as this project calls it, on the PTX emulator. By other
+//! names it is `libcublas.so` and `libcudnn.so.9`, too.
 //!
 //! With it in the loader's path, `--device cuda` runs on any machine, so that tests can see what the
 //! host code makes of a driver, and of one that is old, short of memory or without a device. Work
@@ -24,6 +25,7 @@ macro_rules! driver {
 }
 
 mod blas;
+mod dnn;
 mod state;
 
 use std::cell::Cell;

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use cosmogan::emulator::{Argument, Buffer, Device, Launch, Module, Profile};
+use half::bf16;
 
 use super::blas::{Product, Settings};
+use super::dnn::{Convolution, Descriptors};
 
 /// CUDA's results, by number.
 pub type Status = u32;
@@ -22,13 +24,25 @@ pub const ILLEGAL_ADDRESS: Status = 700;
 pub const CAPTURE_UNSUPPORTED: Status = 900;
 pub const CAPTURE_INVALIDATED: Status = 901;
 
+/// Type of the values that the libraries read and write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    F32,
+    Bf16,
+}
+
 /// How the driver pretends to be, from `COSMOGAN_EMULATED_CUDA`: `no-device`, or any of
-/// `capability=7.5`, `version=12080` and `memory=BYTES`, with commas between them.
+/// `capability=7.5`, `version=12080`, `memory=BYTES`, `cudnn-version=91002`, and of fprop, dgrad and
+/// wgrad one that cuDNN does wrongly (`cudnn-wrong=fprop`) or not at all (`cudnn-refuses=dgrad`), with
+/// commas between them.
 pub struct Pretence {
     pub devices: i32,
     pub capability: (i32, i32),
     pub version: i32,
     pub memory: usize,
+    pub cudnn_version: usize,
+    pub cudnn_wrong: String,
+    pub cudnn_refuses: String,
 }
 
 impl Pretence {
@@ -38,6 +52,9 @@ impl Pretence {
             capability: (9, 0),
             version: 12080,
             memory: 8 << 30,
+            cudnn_version: 91_002,
+            cudnn_wrong: String::new(),
+            cudnn_refuses: String::new(),
         };
         let words = std::env::var("COSMOGAN_EMULATED_CUDA").unwrap_or_default();
         for word in words.split(',').filter(|word| !word.is_empty()) {
@@ -49,6 +66,9 @@ impl Pretence {
                 }
                 Some(("version", value)) => pretence.version = value.parse().unwrap(),
                 Some(("memory", value)) => pretence.memory = value.parse().unwrap(),
+                Some(("cudnn-version", value)) => pretence.cudnn_version = value.parse().unwrap(),
+                Some(("cudnn-wrong", value)) => value.clone_into(&mut pretence.cudnn_wrong),
+                Some(("cudnn-refuses", value)) => value.clone_into(&mut pretence.cudnn_refuses),
                 _ => panic!("COSMOGAN_EMULATED_CUDA: {word}?"),
             }
         }
@@ -92,6 +112,7 @@ pub enum Work {
     },
     Graph(usize),
     Product(Product),
+    Convolution(Convolution),
 }
 
 pub struct State {
@@ -112,6 +133,7 @@ pub struct State {
     pub events: HashMap<usize, usize>,
     pub next: usize,
     pub blas: Settings,
+    pub dnn: Descriptors,
     /// What a kernel did wrong: the context is lost.
     pub lost: Option<Status>,
 }
@@ -140,6 +162,7 @@ impl State {
             events: HashMap::new(),
             next: 0,
             blas: Settings::default(),
+            dnn: Descriptors::new(),
             lost: None,
         }
     }
@@ -211,6 +234,37 @@ impl State {
         downloaded.map_err(|_| INVALID_VALUE)
     }
 
+    /// A tensor's values, of either type.
+    pub fn values(&mut self, from: u64, len: usize, element: Element) -> Result<Vec<f64>, Status> {
+        match element {
+            Element::F32 => {
+                let mut values = vec![0f32; len];
+                self.download(from, bytemuck::cast_slice_mut(&mut values))?;
+                Ok(values.into_iter().map(f64::from).collect())
+            }
+            Element::Bf16 => {
+                let mut values = vec![bf16::ZERO; len];
+                self.download(from, bytemuck::cast_slice_mut(&mut values))?;
+                Ok(values.into_iter().map(f64::from).collect())
+            }
+        }
+    }
+
+    /// Writes values, rounded to the type.
+    pub fn store(&mut self, to: u64, values: &[f64], element: Element) -> Result<(), Status> {
+        let values = values.iter().copied();
+        match element {
+            Element::F32 => {
+                let rounded: Vec<f32> = values.map(|value| value as f32).collect();
+                self.upload(to, bytemuck::cast_slice(&rounded))
+            }
+            Element::Bf16 => {
+                let rounded: Vec<bf16> = values.map(bf16::from_f64).collect();
+                self.upload(to, bytemuck::cast_slice(&rounded))
+            }
+        }
+    }
+
     fn execute(&mut self, work: &Work) -> Result<(), Status> {
         match work {
             Work::Launch {
@@ -237,6 +291,7 @@ impl State {
                 Ok(())
             }
             Work::Product(product) => product.run(self),
+            Work::Convolution(convolution) => convolution.run(self),
             Work::Graph(graph) => {
                 let work = self.graphs[*graph].clone();
                 work.iter().try_for_each(|work| self.execute(work))

@@ -3,6 +3,7 @@
 //! A driver is one device and one stream of work in order. Calls that say so wait for the stream;
 //! the others only add to it. What fails in the stream is told by a later call that waits.
 
+use super::ops::strided_form::Operation;
 use crate::emulator::{EmulatorError, Finding};
 
 /// An address on the device; 0 is none.
@@ -64,10 +65,36 @@ pub struct DeviceInfo {
     pub cache: u64,
 }
 
-/// A product of f32 matrices in row-major order, `C = alpha op(A) op(B) + beta C`, where `op`
-/// transposes or does not.
+/// Type of the values that the vendor's libraries read and write. Their sums are in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    F32,
+    Bf16,
+}
+
+impl Element {
+    /// Bytes of a value.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+/// A product of matrices in row-major order, `C = alpha op(A) op(B) + beta C`, where `op`
+/// transposes or does not. In f32 all arithmetic is f32; in bf16 it is on tensor cores.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gemm {
+    /// Of all three matrices.
+    pub element: Element,
     /// A is `[k, m]` instead of `[m, k]`.
     pub transpose_a: bool,
     /// B is `[n, k]` instead of `[k, n]`.
@@ -82,6 +109,66 @@ pub struct Gemm {
     pub b: Pointer,
     /// Not read where beta is 0.
     pub c: Pointer,
+}
+
+/// A 5x5 convolution of stride 2 in NHWC, or one of its gradients, as the vendor's library does it: in
+/// f32 without shorter arithmetic (no TF32), in bf16 on tensor cores.
+///
+/// The library pads both sides alike, so it pads by 2 where a layer of ours may pad 1 before and 2
+/// behind. That costs the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Convolution {
+    pub operation: Operation,
+    /// Of both planes and the weights.
+    pub element: Element,
+    pub batch: usize,
+    /// Side of the small plane; the big one's is twice that.
+    pub small: usize,
+    pub c_big: usize,
+    pub c_small: usize,
+}
+
+/// What a [`Convolution`] reads, and the one of them that its operation writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvolutionTensors {
+    /// `[batch, 2 small, 2 small, c_big]`
+    pub big: Pointer,
+    /// `[batch, small, small, c_small]`
+    pub small: Pointer,
+    /// `[c_small, 5, 5, c_big]` (the library's KRSC), or the gradient of it.
+    pub weights: Pointer,
+    /// At least as large as the algorithm wants it.
+    pub workspace: Option<Allocation>,
+}
+
+/// One way in which the vendor's library does a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Algorithm {
+    /// The library's number for it.
+    pub(super) number: u32,
+    /// The library's number for the arithmetic that it may use.
+    pub(super) math: u32,
+    /// Bytes of memory that it wants.
+    pub workspace: usize,
+    /// Whether all runs give the same bits.
+    pub is_deterministic: bool,
+}
+
+impl Algorithm {
+    /// Bytes of workspace beyond which an algorithm is out of the question.
+    pub const MOST_WORKSPACE: usize = 1 << 30;
+}
+
+impl std::fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let math = match self.math {
+            0 => "default math",
+            1 => "tensor-core math",
+            2 => "tensor-core math with conversion",
+            _ => "FMA math",
+        };
+        write!(f, "algorithm {}, {math}", self.number)
+    }
 }
 
 /// A device and its stream.
@@ -253,6 +340,44 @@ pub trait Driver {
             reason: "it was not opened".to_owned(),
         })
     }
+
+    /// Makes the vendor's convolution library ready, and tells its version. It takes memory, and waits.
+    ///
+    /// # Errors
+    /// This driver has none, or it is not installed or too old; a capture under way.
+    fn open_dnn(&mut self) -> Result<String, DriverError> {
+        Err(DriverError::NoDnn {
+            reason: format!("{} has none", self.info().name),
+        })
+    }
+
+    /// Makes a convolution ready for [`Driver::convolve`] in place of the one before: the algorithms
+    /// that the library has for it, first those that it expects to be fast.
+    ///
+    /// # Errors
+    /// [`Driver::open_dnn`] was not called or failed; a convolution that the library does not do.
+    fn prepare_convolution(
+        &mut self,
+        _convolution: &Convolution,
+    ) -> Result<Vec<Algorithm>, DriverError> {
+        Err(DriverError::NoDnn {
+            reason: "it was not opened".to_owned(),
+        })
+    }
+
+    /// Adds the convolution that was made ready to the stream, by one of its algorithms.
+    ///
+    /// # Errors
+    /// None was made ready; an algorithm that the library refuses after all.
+    fn convolve(
+        &mut self,
+        _algorithm: &Algorithm,
+        _tensors: &ConvolutionTensors,
+    ) -> Result<(), DriverError> {
+        Err(DriverError::NoDnn {
+            reason: "it was not opened".to_owned(),
+        })
+    }
 }
 
 /// Events that a driver has.
@@ -298,6 +423,10 @@ pub enum DriverError {
     },
     #[error("there is no cuBLAS to use: {reason}")]
     NoBlas { reason: String },
+    #[error("there is no cuDNN to use: {reason}")]
+    NoDnn { reason: String },
+    #[error("cuDNN does not do this convolution: {reason}")]
+    NoAlgorithm { reason: String },
     #[error("the loaded modules have no kernel {name}")]
     NoKernel { name: String },
     #[error("{name} needs {needed} bytes of device memory; {free} are free")]

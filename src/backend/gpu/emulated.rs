@@ -91,6 +91,9 @@ impl Call {
     }
 }
 
+/// Tells kernels by their names.
+type KernelFilter = dyn FnMut(&str) -> bool;
+
 /// A launch that was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launched {
@@ -148,7 +151,7 @@ pub struct Emulated {
     launches: Vec<Launched>,
     keep_launches: bool,
     /// Tells kernels that are not run.
-    left_out: Option<Box<dyn FnMut(&str) -> bool>>,
+    left_out: Option<Box<KernelFilter>>,
     operation: usize,
 }
 

@@ -17,7 +17,8 @@ use cosmogan::backend::gpu::{Cuda, ptx};
 use cosmogan::model::Architecture;
 use cosmogan::performance::kernels::{cases, count};
 use cosmogan::performance::measured::{GpuResults, GpuTime, times};
-use cosmogan::performance::timing::{time, time_vendor};
+use cosmogan::performance::peers::{Fastest, element, time_convolution, time_product};
+use cosmogan::performance::timing::{median, time};
 use cosmogan::performance::{Case, ConvOperation, Counts, GpuModel, KernelCount, bound, tables};
 use cosmogan::train::{Config, DeviceChoice};
 
@@ -26,7 +27,9 @@ use cosmogan::train::{Config, DeviceChoice};
 /// On the emulator: operations, bytes, passes over shared memory, registers and occupancy of each kernel at the
 /// layers of the network, exact, and the least time that some GPUs could take by their datasheets, which is a
 /// bound and not a measurement. On a GPU: times of single launches after the caches were emptied, on random
-/// numbers, beside the bound of that GPU and cuBLAS in f32 where these are known.
+/// numbers, beside the bound of that GPU where it is known and, where they are installed, NVIDIA's libraries:
+/// cuDNN's convolution by the fastest of its algorithms, and cuBLAS' product of matrices with as many
+/// operations; in f32 beside v1 and v2, in bf16 beside v3.
 #[derive(Args, Debug)]
 pub struct KernelsArgs {
     #[command(flatten)]
@@ -167,13 +170,14 @@ fn timed(cases: &[Case], index: usize, arguments: &KernelsArgs) -> Result<()> {
         arguments.repeats
     ));
     let model = GpuModel::of_device(&info.name);
+    let mut peers = Peers::open(&mut launcher, arguments.repeats as usize)?;
     let mut kernels = Vec::new();
     for case in cases {
         let half = case.version == KernelVersion::V3;
         if half && info.capability < half::CAPABILITY {
             continue;
         }
-        kernels.push(time_one(&mut launcher, case, model, arguments.repeats)?);
+        kernels.push(time_one(&mut launcher, case, model, &mut peers)?);
     }
     say(&times(&kernels));
     let Some(path) = &arguments.json else {
@@ -183,6 +187,7 @@ fn timed(cases: &[Case], index: usize, arguments: &KernelsArgs) -> Result<()> {
         device: info.name,
         date: today(),
         batch: arguments.batch as usize,
+        cudnn: peers.cudnn,
         kernels,
     };
     write_json(Some(path), &results)
@@ -192,24 +197,12 @@ fn time_one(
     launcher: &mut Launcher<Cuda>,
     case: &Case,
     model: Option<&GpuModel>,
-    repeats: u32,
+    peers: &mut Peers,
 ) -> Result<GpuTime> {
-    let mut seconds = time(launcher, case, repeats as usize)?;
+    let mut seconds = time(launcher, case, peers.repeats)?;
     seconds.sort_by(f64::total_cmp);
-    let vendor_s = match case.version {
-        // It multiplies f32.
-        KernelVersion::V3 => None,
-        KernelVersion::V1 | KernelVersion::V2 => {
-            match time_vendor(launcher, case, repeats as usize) {
-                Ok(mut seconds) => {
-                    seconds.sort_by(f64::total_cmp);
-                    Some(median(&seconds))
-                }
-                Err(DriverError::NoBlas { .. } | DriverError::OutOfMemory { .. }) => None,
-                Err(error) => return Err(error.into()),
-            }
-        }
-    };
+    let (min_s, max_s) = (seconds[0], seconds[seconds.len() - 1]);
+    let beside = peers.beside(launcher, case)?;
     // The useful work on the units that the version uses: what a perfect kernel would take.
     let (useful, bytes) = (case.useful_flop(), case.compulsory_bytes());
     let on_tensor_cores = case.version == KernelVersion::V3 && case.layer.c_big > 4;
@@ -224,33 +217,93 @@ fn time_one(
         operation: case.operation.name().to_owned(),
         version: case.version_name().to_owned(),
         median_s: median(&seconds),
-        min_s: seconds[0],
-        max_s: seconds[seconds.len() - 1],
+        min_s,
+        max_s,
         useful_flop: useful,
         compulsory_bytes: bytes,
         roofline_s: model
             .and_then(|gpu| bound(&perfect, gpu))
             .map(|b| b.seconds),
-        vendor_s,
+        cudnn_s: beside.convolution.as_ref().map(|fastest| fastest.seconds),
+        cudnn_algorithm: beside.convolution.map(|fastest| fastest.algorithm),
+        cublas_s: beside.product,
     })
 }
 
-/// The median of sorted values.
-fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    match sorted.len() % 2 {
-        1 => sorted[middle],
-        _ => 0.5 * (sorted[middle - 1] + sorted[middle]),
+/// NVIDIA's libraries, as far as they are installed.
+struct Peers {
+    repeats: usize,
+    /// Its version.
+    cudnn: Option<String>,
+    has_cublas: bool,
+    /// The last case, and what they took for it: v1 and v2 are beside the same.
+    last: Option<(Case, Beside)>,
+}
+
+/// What the libraries took for a case.
+#[derive(Clone, Default)]
+struct Beside {
+    convolution: Option<Fastest>,
+    product: Option<f64>,
+}
+
+impl Peers {
+    /// Opens what is there, and tells.
+    fn open(launcher: &mut Launcher<Cuda>, repeats: usize) -> Result<Self> {
+        let driver = &mut launcher.driver;
+        let cudnn = told(driver.open_dnn(), "")?;
+        let has_cublas = told(driver.open_gemm(), "")?.is_some();
+        if let Some(version) = &cudnn {
+            say(&format!("beside cuDNN {version}"));
+        }
+        Ok(Self {
+            repeats,
+            cudnn,
+            has_cublas,
+            last: None,
+        })
+    }
+
+    fn beside(&mut self, launcher: &mut Launcher<Cuda>, case: &Case) -> Result<Beside> {
+        let same = |last: &Case| {
+            let version = case.version;
+            element(last.version) == element(version) && Case { version, ..*last } == *case
+        };
+        if let Some((_, beside)) = self.last.as_ref().filter(|(last, _)| same(last)) {
+            return Ok(beside.clone());
+        }
+        let mut beside = Beside::default();
+        let what = |library: &str| {
+            let (operation, layer) = (case.operation.name(), case.layer_name());
+            let element = element(case.version).name();
+            format!("no time of {library} for {operation} in {element} at {layer}: ")
+        };
+        if self.cudnn.is_some() {
+            let timed = time_convolution(launcher, case, self.repeats);
+            beside.convolution = told(timed, &what("cuDNN"))?;
+        }
+        if self.has_cublas {
+            let timed = time_product(launcher, case, self.repeats);
+            beside.product = told(timed, &what("cuBLAS"))?;
+        }
+        self.last = Some((*case, beside.clone()));
+        Ok(beside)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians_are_those_of_sorted_values() {
-        assert_eq!(median(&[1.0, 2.0, 9.0]), 2.0);
-        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), 3.0);
+/// What a library did, or nothing where it is not there or cannot do this; then a line says why.
+fn told<T>(result: Result<T, DriverError>, what: &str) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(
+            error @ (DriverError::NoBlas { .. }
+            | DriverError::NoDnn { .. }
+            | DriverError::NoAlgorithm { .. }
+            | DriverError::OutOfMemory { .. }),
+        ) => {
+            say(&format!("{what}{error}"));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }

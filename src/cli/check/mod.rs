@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::device::in_short;
 use super::progress::CountBar;
 use super::say;
-use cosmogan::backend::gpu::check::{self, Outcome, Size};
+use cosmogan::backend::gpu::check::{self, Check, Outcome, Size, vendor};
 use cosmogan::backend::gpu::driver::{DeviceInfo, Driver, DriverError};
 use cosmogan::backend::gpu::launcher::Launcher;
 use cosmogan::backend::gpu::ops::half;
@@ -131,19 +131,10 @@ fn examine<D: Driver>(
         ));
     }
     let cases = arguments.cases.unwrap_or(default_cases);
-    let mut kernels = check_kernels(&mut launcher, arguments, sizes, cases, &|_| true);
-    match launcher.multiply_by_vendor() {
-        Ok(()) => {
-            let dense = |name: &str| name.starts_with("dense_") && !name.contains("single");
-            let mut by_vendor = check_kernels(&mut launcher, arguments, sizes, cases, &dense);
-            for outcome in &mut by_vendor {
-                outcome.operation.push_str(" by cuBLAS");
-            }
-            kernels.extend(by_vendor);
-        }
-        Err(_) if launcher.driver.finds_faults() => {}
-        Err(error) => say(&error.to_string()),
-    }
+    let capability = (major, minor);
+    let all = check::all(capability);
+    let mut kernels = check_kernels(&mut launcher, arguments, sizes, cases, &all);
+    kernels.extend(check_libraries(&mut launcher, arguments, sizes, cases)?);
     drop(launcher);
     for line in table(&kernels) {
         say(&line);
@@ -192,24 +183,71 @@ fn examine<D: Driver>(
     }
 }
 
-/// Runs the cases of all operations that were asked for.
+/// Runs the cases of what NVIDIA's libraries do here, as far as they are installed.
+fn check_libraries<D: Driver>(
+    launcher: &mut Launcher<D>,
+    arguments: &CheckArgs,
+    sizes: &[Size],
+    cases: u64,
+) -> Result<Vec<Outcome>> {
+    let capability = launcher.driver.info().capability;
+    let mut outcomes = Vec::new();
+    match launcher.multiply_by_vendor() {
+        Ok(()) => {
+            let mut dense = check::all(capability);
+            dense.retain(|check| {
+                let name = check.name();
+                name.starts_with("dense_") && !name.contains("single")
+            });
+            let mut by_vendor = check_kernels(launcher, arguments, sizes, cases, &dense);
+            for outcome in &mut by_vendor {
+                outcome.operation.push_str(" by cuBLAS");
+            }
+            outcomes.extend(by_vendor);
+            let products = vendor::products(capability);
+            let small = &[Size::Small];
+            outcomes.extend(check_kernels(launcher, arguments, small, cases, &products));
+        }
+        Err(_) if launcher.driver.finds_faults() => {}
+        Err(error) => say(&error.to_string()),
+    }
+    match launcher.driver.open_dnn() {
+        Ok(version) => {
+            say(&format!("cuDNN {version} is checked, too"));
+            let convolutions = vendor::convolutions(capability);
+            let small = &[Size::Small];
+            outcomes.extend(check_kernels(
+                launcher,
+                arguments,
+                small,
+                cases,
+                &convolutions,
+            ));
+        }
+        Err(_) if launcher.driver.finds_faults() => {}
+        Err(error @ DriverError::NoDnn { .. }) => say(&error.to_string()),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(outcomes)
+}
+
+/// Runs the cases of those checks that were asked for.
 fn check_kernels<D: Driver>(
     launcher: &mut Launcher<D>,
     arguments: &CheckArgs,
     sizes: &[Size],
     cases: u64,
-    concerns: &dyn Fn(&str) -> bool,
+    checks: &[Box<dyn Check<D>>],
 ) -> Vec<Outcome> {
-    let checks = check::all::<D>(launcher.driver.info().capability);
-    let checks: Vec<_> = checks
+    let asked = checks
         .iter()
-        .filter(|check| check.name().contains(&arguments.only) && concerns(&check.name()))
-        .collect();
+        .filter(|check| check.name().contains(&arguments.only));
+    let asked: Vec<_> = asked.collect();
     let seeds = arguments.seed..arguments.seed.saturating_add(cases);
-    let total = checks.len() * sizes.len() * cases as usize;
+    let total = asked.len() * sizes.len() * cases as usize;
     let bar = CountBar::new("checking kernels");
     let mut outcomes = Vec::with_capacity(total);
-    for check in checks {
+    for check in asked {
         for &size in sizes {
             for seed in seeds.clone() {
                 outcomes.push(check::run(launcher, check.as_ref(), size, seed));

@@ -17,6 +17,7 @@ pub mod strided;
 #[cfg(test)]
 mod tests;
 mod tolerance;
+pub mod vendor;
 
 use rand::RngExt;
 use serde::Serialize;

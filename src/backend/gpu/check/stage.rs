@@ -162,11 +162,20 @@ impl<'a, D: Driver> Stage<'a, D> {
     /// # Errors
     /// What failed on the device, findings of the emulator among it.
     pub fn read(&mut self, pointer: Pointer, len: usize) -> Result<Vec<f32>, DriverError> {
+        let values = self.fetch(pointer, len)?;
+        self.digest.update(bytemuck::cast_slice(&values));
+        Ok(values)
+    }
+
+    fn fetch<T: bytemuck::Pod>(
+        &mut self,
+        pointer: Pointer,
+        len: usize,
+    ) -> Result<Vec<T>, DriverError> {
         self.launcher.check()?;
-        let mut values = vec![0.0f32; len];
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
+        let mut values = vec![T::zeroed(); len];
+        let bytes = bytemuck::cast_slice_mut(&mut values);
         self.launcher.driver.read(pointer, bytes)?;
-        self.digest.update(bytes);
         Ok(values)
     }
 
@@ -193,12 +202,27 @@ impl<'a, D: Driver> Stage<'a, D> {
     /// # Errors
     /// What failed on the device, findings of the emulator among it.
     pub fn read_half(&mut self, pointer: Pointer, len: usize) -> Result<Vec<f32>, DriverError> {
-        self.launcher.check()?;
-        let mut values = vec![bf16::ZERO; len];
-        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut values);
-        self.launcher.driver.read(pointer, bytes)?;
-        self.digest.update(bytes);
+        let values: Vec<bf16> = self.fetch(pointer, len)?;
+        self.digest.update(bytemuck::cast_slice(&values));
         Ok(values.into_iter().map(bf16::to_f32).collect())
+    }
+
+    /// Compares a tensor of either type that may have other bits on the second run.
+    ///
+    /// # Errors
+    /// What failed on the device, findings of the emulator among it.
+    pub fn compare_once<T: bytemuck::Pod + Into<f32>>(
+        &mut self,
+        tensor: &str,
+        pointer: Pointer,
+        expected: &[f64],
+        tolerance: impl Fn(usize, f64) -> f64,
+    ) -> Result<(), DriverError> {
+        let values: Vec<T> = self.fetch(pointer, expected.len())?;
+        let values: Vec<f32> = values.into_iter().map(T::into).collect();
+        self.comparisons
+            .push(compare(tensor, &values, expected, tolerance));
+        Ok(())
     }
 
     /// [`Stage::compare`] for a bf16 tensor.

@@ -5,6 +5,7 @@
 use std::sync::OnceLock;
 
 use cudarc::cublas::sys as cublas;
+use cudarc::cudnn::sys as cudnn;
 use cudarc::driver::{result, sys};
 
 use super::calls::{failed, words};
@@ -54,14 +55,43 @@ const DRIVER_FUNCTIONS: [&str; 39] = [
 ];
 
 /// Functions of cuBLAS that are called here.
-const CUBLAS_FUNCTIONS: [&str; 7] = [
+const CUBLAS_FUNCTIONS: [&str; 8] = [
     "cublasCreate_v2",
     "cublasDestroy_v2",
+    "cublasGemmEx",
     "cublasSetAtomicsMode",
     "cublasSetMathMode",
     "cublasSetStream_v2",
     "cublasSetWorkspace_v2",
     "cublasSgemm_v2",
+];
+
+/// Functions of cuDNN that are called here.
+const CUDNN_FUNCTIONS: [&str; 24] = [
+    "cudnnConvolutionBackwardData",
+    "cudnnConvolutionBackwardFilter",
+    "cudnnConvolutionForward",
+    "cudnnCreate",
+    "cudnnCreateConvolutionDescriptor",
+    "cudnnCreateFilterDescriptor",
+    "cudnnCreateTensorDescriptor",
+    "cudnnDestroy",
+    "cudnnDestroyConvolutionDescriptor",
+    "cudnnDestroyFilterDescriptor",
+    "cudnnDestroyTensorDescriptor",
+    "cudnnGetConvolution2dForwardOutputDim",
+    "cudnnGetConvolutionBackwardDataAlgorithm_v7",
+    "cudnnGetConvolutionBackwardDataWorkspaceSize",
+    "cudnnGetConvolutionBackwardFilterAlgorithm_v7",
+    "cudnnGetConvolutionBackwardFilterWorkspaceSize",
+    "cudnnGetConvolutionForwardAlgorithm_v7",
+    "cudnnGetConvolutionForwardWorkspaceSize",
+    "cudnnGetVersion",
+    "cudnnSetConvolution2dDescriptor",
+    "cudnnSetConvolutionMathType",
+    "cudnnSetFilter4dDescriptor",
+    "cudnnSetStream",
+    "cudnnSetTensor4dDescriptor",
 ];
 
 /// What the loader is asked for, in messages.
@@ -76,6 +106,19 @@ enum Presence {
     Absent,
     Lacks(&'static str),
     Usable,
+}
+
+impl Presence {
+    /// Refuses a library that does not serve, in words; `versions` would.
+    fn require(self, library: &str, versions: &str) -> Result<(), String> {
+        match self {
+            Self::Absent => Err(format!("{library} ({versions}) was not found")),
+            Self::Lacks(function) => Err(format!(
+                "the {library} that was found has no {function}; {versions} is needed"
+            )),
+            Self::Usable => Ok(()),
+        }
+    }
 }
 
 /// Makes the driver ready, once for all devices.
@@ -131,14 +174,56 @@ pub fn find_cublas() -> Result<(), DriverError> {
             unsafe { cublas::culib().get::<unsafe extern "C" fn()>(name).is_ok() }
         })
     });
-    match *presence {
-        Presence::Absent => Err(DriverError::NoBlas {
-            reason: "libcublas (CUDA 11 or 12) was not found".to_owned(),
+    let usable = presence.require("libcublas", "CUDA 11 or 12");
+    usable.map_err(|reason| DriverError::NoBlas { reason })
+}
+
+/// Whether cuDNN can be called, and which one it is.
+///
+/// # Errors
+/// It is not there, or not version 9.
+pub fn find_cudnn() -> Result<DnnVersion, DriverError> {
+    static PRESENCE: OnceLock<Presence> = OnceLock::new();
+    let presence = PRESENCE.get_or_init(|| {
+        // SAFETY: loading cuDNN runs its initialisers, which is what it is for.
+        if !unsafe { cudnn::is_culib_present() } {
+            return Presence::Absent;
+        }
+        lacking(&CUDNN_FUNCTIONS, |name| {
+            // SAFETY: the library is present; the address is looked at and never called.
+            unsafe { cudnn::culib().get::<unsafe extern "C" fn()>(name).is_ok() }
+        })
+    });
+    let usable = presence.require("libcudnn", "version 9");
+    usable.map_err(|reason| DriverError::NoDnn { reason })?;
+    let version = DnnVersion(cudarc::cudnn::result::get_version());
+    match version.parts() {
+        // Results of others have other numbers, which these bindings do not know.
+        (9, ..) => Ok(version),
+        _ => Err(DriverError::NoDnn {
+            reason: format!("it is version {version}, and 9 is needed"),
         }),
-        Presence::Lacks(function) => Err(DriverError::NoBlas {
-            reason: format!("the libcublas that was found has no {function}"),
-        }),
-        Presence::Usable => Ok(()),
+    }
+}
+
+/// cuDNN's number for its version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnnVersion(usize);
+
+impl DnnVersion {
+    /// Major, minor and patch.
+    fn parts(self) -> (usize, usize, usize) {
+        // Before version 9 the major one stood at the thousands.
+        let major = if self.0 < 90_000 { 1_000 } else { 10_000 };
+        let minor = self.0 % major / 100;
+        (self.0 / major, minor, self.0 % 100)
+    }
+}
+
+impl std::fmt::Display for DnnVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (major, minor, patch) = self.parts();
+        write!(f, "{major}.{minor}.{patch}")
     }
 }
 
@@ -173,5 +258,13 @@ mod tests {
         let without = |name: &[u8]| name != b"cuGraphLaunch";
         let presence = lacking(&DRIVER_FUNCTIONS, without);
         assert!(matches!(presence, Presence::Lacks("cuGraphLaunch")));
+        let told = presence.require("libcuda", "CUDA 12").unwrap_err();
+        assert!(told.contains("no cuGraphLaunch"), "{told}");
+    }
+
+    #[test]
+    fn versions_of_cudnn_are_told_as_nvidia_tells_them() {
+        let told = |number| DnnVersion(number).to_string();
+        assert_eq!([told(91_002), told(8_907)], ["9.10.2", "8.9.7"]);
     }
 }

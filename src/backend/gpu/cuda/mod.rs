@@ -6,6 +6,7 @@
 
 mod blas;
 mod calls;
+mod dnn;
 mod host;
 mod library;
 mod module;
@@ -20,11 +21,12 @@ use cudarc::driver::sys::{
 };
 
 use super::driver::{
-    Allocation, DeviceInfo, Driver, DriverError, EVENTS, Event, Gemm, Geometry, Graph,
-    KernelHandle, Pinned, Pointer, TIMED,
+    Algorithm, Allocation, Convolution, ConvolutionTensors, DeviceInfo, Driver, DriverError,
+    EVENTS, Event, Gemm, Geometry, Graph, KernelHandle, Pinned, Pointer, TIMED,
 };
 use blas::Blas;
 use calls::{failed, is_of_earlier_work, words};
+use dnn::Dnn;
 use host::HostBlock;
 use module::{Function, LoadedModule};
 use open::OpenDevice;
@@ -45,6 +47,7 @@ pub struct Cuda {
     graphs: Vec<Option<CUgraphExec>>,
     capturing: bool,
     blas: Option<Blas>,
+    dnn: Option<Dnn>,
 }
 
 impl Cuda {
@@ -65,6 +68,7 @@ impl Cuda {
             graphs: Vec::new(),
             capturing: false,
             blas: None,
+            dnn: None,
         };
         // From here on `Drop` gives back what was taken. The stream does not wait for the default one.
         cuda.stream = result::stream::create(StreamKind::NonBlocking)
@@ -150,6 +154,12 @@ impl Cuda {
         Ok(block)
     }
 
+    fn opened_dnn(&mut self) -> Result<&mut Dnn, DriverError> {
+        self.dnn.as_mut().ok_or_else(|| DriverError::NoDnn {
+            reason: "it was not opened".to_owned(),
+        })
+    }
+
     fn launch_failure(&self, kernel: &Function, geometry: Geometry, status: Status) -> DriverError {
         if is_of_earlier_work(status) {
             return failed("work that was launched earlier")(status);
@@ -183,6 +193,9 @@ impl Cuda {
         // SAFETY: each was made by this driver, is freed once, and no work uses it any more; what
         // was made last goes first.
         unsafe {
+            if let Some(dnn) = self.dnn.take() {
+                let _ = dnn.close();
+            }
             if let Some(blas) = self.blas.take() {
                 let _ = blas.close();
             }
@@ -474,5 +487,30 @@ impl Driver for Cuda {
             reason: "it was not opened".to_owned(),
         })?;
         blas.gemm(call)
+    }
+
+    fn open_dnn(&mut self) -> Result<String, DriverError> {
+        self.outside_of_capture("opening cuDNN")?;
+        if self.dnn.is_none() {
+            self.dnn = Some(Dnn::open(self.stream)?);
+        }
+        self.opened_dnn().map(|dnn| dnn.version.to_string())
+    }
+
+    fn prepare_convolution(
+        &mut self,
+        convolution: &Convolution,
+    ) -> Result<Vec<Algorithm>, DriverError> {
+        self.outside_of_capture("asking cuDNN for algorithms")?;
+        self.opened_dnn()?.prepare(convolution)
+    }
+
+    fn convolve(
+        &mut self,
+        algorithm: &Algorithm,
+        tensors: &ConvolutionTensors,
+    ) -> Result<(), DriverError> {
+        self.device.make_current()?;
+        self.opened_dnn()?.convolve(algorithm, tensors)
     }
 }

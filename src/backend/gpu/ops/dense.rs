@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::strided::sum_partials;
 use super::{activation_code, aligned, line, small};
 use crate::backend::Accumulate;
-use crate::backend::gpu::driver::{Driver, Gemm, Geometry, Pointer};
+use crate::backend::gpu::driver::{Driver, Element, Gemm, Geometry, Pointer};
 use crate::backend::gpu::launcher::Launcher;
 use crate::model::Activation;
 
@@ -295,6 +295,7 @@ impl Product {
             End::Activated(..) => (l.workspace(4 * m * n), 0.0),
         };
         l.gemm(&Gemm {
+            element: Element::F32,
             transpose_a: self.kernel == "dense_weight_gradient",
             transpose_b: self.kernel == "dense_input_gradient",
             m,

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::measured::Shape;
-use super::tables::table;
+use super::Shape;
+use crate::performance::tables::table;
 
 /// The file.
 #[derive(Deserialize)]
-pub struct PeerTimes {
+pub struct PyTorchTimes {
     pub machine: String,
-    cases: Vec<PeerCase>,
+    cases: Vec<PyTorchCase>,
 }
 
 #[derive(Deserialize)]
-struct PeerCase {
+struct PyTorchCase {
     case: Shape,
     cosmogan: BTreeMap<String, Time>,
     torch: BTreeMap<String, Time>,
@@ -46,7 +46,7 @@ struct Ratio {
     max: f64,
 }
 
-impl PeerTimes {
+impl PyTorchTimes {
     /// All programs of all cases, and in sentences the fastest of either side.
     pub fn table(&self) -> String {
         let mut rows = Vec::new();
@@ -103,7 +103,7 @@ mod tests {
             "failed": {"PyTorch compiled": "no compiler"},
             "best": {"cosmogan": "bf16", "torch": "bf16 graph",
                      "over": {"median": 1.25, "min": 1.2, "max": 1.3}}}]}"#;
-        let times: PeerTimes = serde_json::from_str(json).unwrap();
+        let times: PyTorchTimes = serde_json::from_str(json).unwrap();
         let text = times.table();
         for told in [
             "| step 256/64/64 | cosmogan bf16 | 8.000 | 8000.0 |",
