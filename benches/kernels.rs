@@ -1,6 +1,6 @@
 //! Kernels on a GPU: every version at the strided layers of `paper-256`, and every launch of its training step in
 //! f32 and in bf16, at a batch of 64. Each launch is timed between two marks, after the second-level cache was
-//! emptied, on random numbers.
+//! emptied, on random numbers. Beside them stand cuDNN and cuBLAS, where they are installed.
 //!
 //! `COSMOGAN_BENCH_BATCH` sets another batch. Without a GPU nothing is measured.
 
@@ -12,7 +12,9 @@ use cosmogan::backend::gpu::launcher::Launcher;
 use cosmogan::backend::gpu::ops::{KernelVersion, half};
 use cosmogan::backend::gpu::{Cuda, Gpu, ptx};
 use cosmogan::model::Preset;
+use cosmogan::performance::Case;
 use cosmogan::performance::kernels::cases;
+use cosmogan::performance::peers::{element, time_convolution, time_product};
 use cosmogan::performance::step_times::LoggedStep;
 use cosmogan::performance::timing::{cold, time};
 use cosmogan::train::Config;
@@ -43,6 +45,43 @@ fn strided(criterion: &mut Criterion, config: &Config, batch: usize) {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|count| sum(time(&mut l, &case, count as usize)));
         });
+    }
+}
+
+/// cuDNN's convolution by its fastest algorithm and cuBLAS' product with as many operations beside each case, where
+/// these libraries are installed.
+fn libraries(criterion: &mut Criterion, config: &Config, batch: usize) {
+    /// Launches that a library's median is taken of.
+    const MOST: u64 = 20;
+    type Measure = fn(&mut Launcher<Cuda>, &Case, usize) -> Result<f64, DriverError>;
+    let measures: [(&str, Measure); 2] = [
+        ("cuDNN", |l, case, repeats| {
+            time_convolution(l, case, repeats).map(|fastest| fastest.seconds)
+        }),
+        ("cuBLAS' product", time_product),
+    ];
+    let driver = Cuda::open(0).expect("the device was opened before");
+    // One version for each number format.
+    let versions = versions(driver.info().capability);
+    let mut l = Launcher::new(driver, ptx::best()).expect("the device takes the kernels");
+    for case in cases(&config.architecture, batch, &versions[1..]) {
+        for (library, measure) in measures {
+            let name = format!("{} {}", case.layer_name(), element(case.version).name());
+            if let Err(error) = measure(&mut l, &case, 1) {
+                println!("{library} {name} is not measured: {error}");
+                continue;
+            }
+            let group = format!("{library} {}", case.operation.name());
+            criterion
+                .benchmark_group(group)
+                .bench_function(name, |bencher| {
+                    bencher.iter_custom(|count| {
+                        let seconds = measure(&mut l, &case, count.min(MOST) as usize);
+                        let seconds = seconds.expect("the device works");
+                        Duration::from_secs_f64(seconds * count as f64)
+                    });
+                });
+        }
     }
 }
 
@@ -92,6 +131,7 @@ fn main() -> ExitCode {
         .configure_from_args();
     let config = Config::of_preset(Preset::Paper256, None);
     strided(&mut criterion, &config, batch);
+    libraries(&mut criterion, &config, batch);
     for &version in versions(capability).iter().skip(1) {
         step(&mut criterion, &config, batch, version);
     }

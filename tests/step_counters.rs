@@ -15,11 +15,12 @@ use cosmogan::backend::Precision;
 use cosmogan::backend::gpu::driver::Driver;
 use cosmogan::backend::gpu::launcher::Launcher;
 use cosmogan::backend::gpu::ops::KernelVersion;
-use cosmogan::backend::gpu::{Emulated, EmulatedOptions, ptx};
+use cosmogan::backend::gpu::{Emulated, EmulatedOptions, Gpu, ptx};
 use cosmogan::model::{Architecture, PadLow, Preset, StridedLayer};
 use cosmogan::performance::account::{floor, fusion};
 use cosmogan::performance::kernels::{cases, count};
 use cosmogan::performance::outline::Pass;
+use cosmogan::performance::prepared::Prepared;
 use cosmogan::performance::{
     Case, ConvOperation, Counts, GpuModel, KernelCount, Limit, StepCount, StepLaunch, bound,
     count_step, ladder, regression, report,
@@ -382,5 +383,44 @@ fn every_launch_of_a_step_is_accounted_for_and_fusion_saves_bytes() {
     // What is in use at any time fits in the arena beside what the networks keep.
     for operation in &step.outline.operations {
         assert!(step.lasting_bytes + operation.live_bytes <= step.arena_bytes);
+    }
+}
+
+#[test]
+fn kernels_of_a_step_in_f32_do_the_same_when_the_strided_layers_are_left_out() {
+    const BATCH: usize = 5;
+    let mut config = Config::of_preset(Preset::Paper64, None);
+    config.architecture.map_size = 32;
+    config.architecture.layers = 2;
+    config.architecture.base_filters = 8;
+    config.validate().unwrap();
+    let counted = count_step(&config, BATCH, Precision::F32).unwrap();
+
+    let options = EmulatedOptions::default();
+    let mut gpu = Gpu::emulated(options, KernelVersion::V2).unwrap();
+    let prepared = Prepared::new(&config, BATCH, Precision::F32);
+    prepared.upload(&mut gpu, &config).unwrap();
+    gpu.driver().keep_launches();
+    prepared.run(&mut gpu, 1).unwrap();
+    let mut of_layer = false;
+    let mut others = gpu.driver().launches().to_vec();
+    let all = others.len();
+    others.retain(|launch| {
+        let is = ["fprop", "dgrad", "wgrad"]
+            .iter()
+            .any(|part| launch.kernel.contains(part));
+        of_layer = is || (of_layer && launch.kernel == "sum_partials");
+        !of_layer
+    });
+    assert!(others.len() + 10 < all, "{} of {all}", others.len());
+    assert_eq!(counted.launches.len(), others.len());
+    for (counted, whole) in counted.launches.iter().zip(&others) {
+        assert_eq!(counted.kernel, whole.kernel);
+        let (counted, whole) = (counted.counts, Counts::from(&whole.counters));
+        assert_eq!(counted.simt_flop, whole.simt_flop, "{whole:?}");
+        assert_eq!(counted.requested_bytes, whole.requested_bytes);
+        assert_eq!(counted.barriers, whole.barriers);
+        // Footprints are whole sectors.
+        assert!(counted.footprint_bytes.abs_diff(whole.footprint_bytes) <= 4 * 32);
     }
 }

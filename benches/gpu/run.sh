@@ -77,6 +77,24 @@ fi
 out=${out:-$root/benches/results/$(date +%F)-$gpu}
 mkdir -p "$out" || fail "cannot make $out"
 
+# cuDNN and cuBLAS of PYTHON's wheels, under the names that a program without a version of CUDA asks for.
+links=$(mktemp -d) || fail "cannot make a folder for links"
+trap 'rm -rf "$links"' EXIT
+while IFS= read -r folder; do
+    [ -n "$folder" ] || continue
+    for name in cublas cudnn; do
+        for library in "$folder/lib$name.so".*; do
+            [ ! -e "$library" ] || [ -e "$links/lib$name.so" ] || ln -s "$library" "$links/lib$name.so"
+        done
+    done
+    links_path=${links_path:-}:$folder
+done < <("$python" -c '
+import glob, sysconfig
+for kind in ("purelib", "platlib"):
+    print(*glob.glob(sysconfig.get_path(kind) + "/nvidia/*/lib"), sep="\n")
+' 2>/dev/null | sort -u)
+export LD_LIBRARY_PATH=$links${links_path:-}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+
 failed=()
 # run NAME COMMAND...: what it says goes to the terminal and to NAME.log.
 run() {
