@@ -18,7 +18,8 @@ use cosmogan::backend::gpu::ops::KernelVersion;
 use cosmogan::backend::gpu::{Emulated, EmulatedOptions, Gpu, ptx};
 use cosmogan::model::{Architecture, PadLow, Preset, StridedLayer};
 use cosmogan::performance::account::{floor, fusion};
-use cosmogan::performance::kernels::{cases, count};
+use cosmogan::performance::kernel_count::count;
+use cosmogan::performance::kernels::cases;
 use cosmogan::performance::outline::Pass;
 use cosmogan::performance::prepared::Prepared;
 use cosmogan::performance::{

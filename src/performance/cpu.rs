@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::outline::Outline;
 use super::prepared::Prepared;
 use super::step::CountError;
+use super::tables::{giga, mega, table};
 use crate::backend::cpu::meter::{Meter, Metered, Part};
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply};
 use crate::backend::{Backend, Cpu, Precision};
@@ -68,6 +69,83 @@ impl CpuProfile {
     /// Seconds of a step.
     pub fn seconds(&self) -> f64 {
         self.parts.iter().map(|part| part.seconds).sum()
+    }
+
+    /// The step, part by part, the longest first, and what is left of it by what the CPU reaches.
+    pub fn table(&self) -> String {
+        let CpuCeilings {
+            threads,
+            product_flop_s,
+            copy_bytes_s,
+        } = self.ceilings;
+        let total = self.seconds();
+        let mut parts: Vec<_> = self.parts.iter().collect();
+        parts.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        let row = |name: [&str; 2], seconds: f64, [useful, made, moved]: [u64; 3]| {
+            vec![
+                name[0].to_owned(),
+                name[1].to_owned(),
+                format!("{:.1}", seconds * 1e3),
+                format!("{:.1}%", 100.0 * seconds / total),
+                giga(useful),
+                giga(made),
+                mega(moved),
+                match made {
+                    0 => "-".to_owned(),
+                    _ => format!("{:.0}%", 100.0 * made as f64 / seconds / product_flop_s),
+                },
+            ]
+        };
+        // What takes less than a hundredth is summed up.
+        let (shown, small): (Vec<_>, Vec<_>) = parts
+            .into_iter()
+            .partition(|part| part.seconds > 0.01 * total);
+        let sum = |parts: &[&CpuPart]| {
+            parts.iter().fold([0; 3], |[a, b, c], part| {
+                [
+                    a + part.useful_flop,
+                    b + part.product_flop,
+                    c + part.moved_bytes,
+                ]
+            })
+        };
+        let mut rows: Vec<_> = shown
+            .iter()
+            .map(|part| row([&part.layer, &part.part], part.seconds, sum(&[part])))
+            .collect();
+        let seconds = small.iter().map(|part| part.seconds).sum();
+        rows.push(row(
+            ["all", "that takes less than 1%"],
+            seconds,
+            sum(&small),
+        ));
+        let all: Vec<_> = self.parts.iter().collect();
+        let [useful, made, moved] = sum(&all);
+        rows.push(row(["all", "the step"], total, [useful, made, moved]));
+        let head = [
+            "layer",
+            "part",
+            "ms",
+            "of the step",
+            "GFLOP of the definition",
+            "GFLOP made",
+            "MB moved by passes",
+            "of the peak of products",
+        ];
+        let products = made as f64 / product_flop_s;
+        let by_definition = useful as f64 / product_flop_s;
+        let passes = moved as f64 / copy_bytes_s;
+        format!(
+            "{}\nOn {threads} threads this CPU reaches {:.0} GFLOP/s in matrix products and copies at {:.1} GB/s, read and \
+             written. At these rates the products that are made take {products:.3} s of the step's {total:.3} s \
+             ({:.0}%), and what passes move {passes:.3} s ({:.0}%), were it moved through memory: caches serve a part of it. \
+             The products of the definition alone would take {by_definition:.3} s.\n",
+            table(&head, &rows),
+            product_flop_s / 1e9,
+            copy_bytes_s / 1e9,
+            100.0 * products / total,
+            100.0 * passes / total,
+        )
     }
 }
 

@@ -1,15 +1,8 @@
-//! The strided layer's kernels, one operation of one version at one layer: set up on any device, and
-//! counted on the emulator.
-//!
-//! Counts of a large batch follow from those of 1 and 2 samples in the form that serves the large batch
-//! ([`Counts::at`]); the sums of partial weight gradients are run as they are. Where blocks take several
-//! tiles of a map, which depends on the batch, the whole batch is run.
+//! The strided layer's kernels, one operation of one version at one layer: set up and launched on any device.
 
-use half::bf16;
 use serde::{Deserialize, Serialize};
 
-use super::Counts;
-use super::step::CountError;
+use super::tensors::Tensors;
 use crate::backend::Accumulate;
 use crate::backend::gpu::driver::{Allocation, Driver, DriverError, Pointer};
 use crate::backend::gpu::launcher::Launcher;
@@ -17,12 +10,9 @@ use crate::backend::gpu::ops::KernelVersion;
 use crate::backend::gpu::ops::half::few::{self, FewDgrad, FewFprop, FewWgrad};
 use crate::backend::gpu::ops::half::pack::{Packing, pack, packed_bytes};
 use crate::backend::gpu::ops::half::{End, Input, strided as half_strided, wgrad as half_wgrad};
-use crate::backend::gpu::ops::strided::{StridedCall, WgradCall, sum_partials};
+use crate::backend::gpu::ops::strided::{StridedCall, WgradCall};
 use crate::backend::gpu::ops::strided_form::Form;
-use crate::backend::gpu::ptx::PtxModule;
-use crate::backend::gpu::{Emulated, EmulatedOptions, Launched};
 use crate::model::{Activation, Architecture, Linear, StridedLayer, discriminator};
-use crate::rng::{Philox, Stream};
 
 /// What is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -342,7 +332,7 @@ impl Case {
     }
 
     /// Partial sums of each weight that a wgrad of `batch` samples leaves.
-    fn parts(&self, at: &Placed, batch: usize) -> usize {
+    pub(super) fn parts(&self, at: &Placed, batch: usize) -> usize {
         match self.version {
             KernelVersion::V3 if self.is_few() => few::wgrad_parts(&self.layer, batch, 1),
             KernelVersion::V3 => half_wgrad::parts(&self.layer, batch),
@@ -353,182 +343,9 @@ impl Case {
     }
 
     /// Whether blocks take several tiles of a map, so that counts do not follow the batch along a line.
-    fn must_be_whole(&self) -> bool {
+    pub(super) fn must_be_whole(&self) -> bool {
         self.version == KernelVersion::V3 && self.is_few() && self.operation == ConvOperation::Fprop
     }
-}
-
-/// What a case came to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct KernelCount {
-    pub operation: ConvOperation,
-    pub version: String,
-    pub layer: String,
-    pub batch: usize,
-    pub kernel: String,
-    /// Threads of a block.
-    pub threads: u32,
-    pub counts: Counts,
-    /// Of the launch that adds partial sums, where there is one.
-    pub merge: Option<Counts>,
-    pub useful_flop: u64,
-    pub compulsory_bytes: u64,
-}
-
-impl KernelCount {
-    /// Both launches.
-    pub fn total(&self) -> Counts {
-        self.counts + self.merge.unwrap_or_default()
-    }
-}
-
-/// Counts `case` on the emulator with the kernels of `modules`.
-///
-/// # Errors
-/// Findings of the emulator; too little memory.
-pub fn count(modules: &[PtxModule], case: &Case) -> Result<KernelCount, CountError> {
-    let mut l = Launcher::new(Emulated::new(EmulatedOptions::default()), modules)?;
-    l.driver.keep_launches();
-    let whole = case.must_be_whole();
-    let [first, second] = if whole { [case.batch; 2] } else { [1, 2] };
-    let (one, parts) = run(&mut l, case, first)?;
-    let two = match whole {
-        true => one.clone(),
-        false => run(&mut l, case, second)?.0,
-    };
-    let [at_one, at_two] = [&one, &two].map(|launched| Counts::from(&launched[0].counters));
-    let mut counts = match whole {
-        true => at_one,
-        false => Counts::at(case.batch, 1, &at_one, &at_two),
-    };
-    let mut merge = None;
-    if let Some([one, two, whole]) = parts {
-        let bytes = |parts: usize| 4 * (case.layer.weight_len() * parts) as u64;
-        let extended = super::counts::line(case.batch, 1, bytes(one), bytes(two));
-        counts = counts.with_partials(bytes(whole) as i64 - extended as i64);
-        merge = Some(count_merge(&mut l, case.layer.weight_len(), whole)?);
-    }
-    Ok(KernelCount {
-        operation: case.operation,
-        version: case.version_name().to_owned(),
-        layer: case.layer_name(),
-        batch: case.batch,
-        kernel: one[0].kernel.clone(),
-        threads: one[0].geometry.block.iter().product(),
-        counts,
-        merge,
-        useful_flop: case.useful_flop(),
-        compulsory_bytes: case.compulsory_bytes(),
-    })
-}
-
-/// Runs the case on `samples` samples: its launches, and of a wgrad the parts at 1, 2 and all samples.
-fn run(
-    l: &mut Launcher<Emulated>,
-    case: &Case,
-    samples: usize,
-) -> Result<(Vec<Launched>, Option<[usize; 3]>), CountError> {
-    let placed = case.place(l, samples)?;
-    l.driver.synchronize()?;
-    l.driver.clear_log();
-    case.launch(l, &placed);
-    l.check()?;
-    l.driver.synchronize()?;
-    let launched = l.driver.launches().to_vec();
-    let parts = (case.operation == ConvOperation::Wgrad)
-        .then(|| [1, 2, case.batch].map(|batch| case.parts(&placed, batch)));
-    placed.free(l)?;
-    if launched.is_empty() {
-        let what = format!("{} launched nothing", case.operation.name());
-        return Err(CountError::Unsuitable { what });
-    }
-    Ok((launched, parts))
-}
-
-fn count_merge(
-    l: &mut Launcher<Emulated>,
-    weights: usize,
-    parts: usize,
-) -> Result<Counts, DriverError> {
-    let mut tensors = Tensors {
-        l,
-        tensors: Vec::new(),
-    };
-    let partial = tensors.plane(weights * parts, false, true, 5)?;
-    let gradient = tensors.plane(weights, false, false, 0)?;
-    let allocations = std::mem::take(&mut tensors.tensors);
-    l.driver.clear_log();
-    sum_partials(l, partial, parts, weights, gradient, Accumulate::First);
-    l.check()?;
-    l.driver.synchronize()?;
-    let counts = l
-        .driver
-        .launches()
-        .iter()
-        .map(|l| Counts::from(&l.counters));
-    let counts = counts.sum();
-    for allocation in allocations {
-        l.driver.free(allocation)?;
-    }
-    Ok(counts)
-}
-
-/// Allocations as they are made.
-struct Tensors<'a, D: Driver> {
-    l: &'a mut Launcher<D>,
-    tensors: Vec<Allocation>,
-}
-
-impl<D: Driver> Tensors<'_, D> {
-    fn bytes(&mut self, bytes: usize) -> Result<Pointer, DriverError> {
-        let allocation = self.l.driver.allocate("a benchmark's tensor", bytes)?;
-        self.tensors.push(allocation);
-        Ok(allocation.address)
-    }
-
-    /// `len` values; those that are read are N(0, 1) (4 M of them, over and over), since zeros take less power
-    /// and run faster.
-    fn plane(
-        &mut self,
-        len: usize,
-        half: bool,
-        read: bool,
-        seed: u64,
-    ) -> Result<Pointer, DriverError> {
-        let pointer = self.bytes(len * if half { 2 } else { 4 })?;
-        if read {
-            write_normals(self.l, pointer, len, half, seed)?;
-        }
-        Ok(pointer)
-    }
-}
-
-/// Writes `len` numbers of N(0, 1), in pieces: a large tensor need not lie in the host's memory too.
-pub(super) fn write_normals<D: Driver>(
-    l: &mut Launcher<D>,
-    to: Pointer,
-    len: usize,
-    half: bool,
-    seed: u64,
-) -> Result<(), DriverError> {
-    /// A multiple of what one counter gives.
-    const PIECE: usize = 1 << 22;
-    let bytes = if half { 2 } else { 4 };
-    let mut values = vec![0.0; PIECE.min(len)];
-    Philox::new(seed, Stream::Benchmark, 0).fill_normal(&mut values);
-    let halves: Vec<bf16> = match half {
-        true => values.iter().copied().map(bf16::from_f32).collect(),
-        false => Vec::new(),
-    };
-    for start in (0..len).step_by(PIECE) {
-        let count = PIECE.min(len - start);
-        let to = Pointer(to.0 + (bytes * start) as u64);
-        match half {
-            true => l.driver.write(to, bytemuck::cast_slice(&halves[..count]))?,
-            false => l.driver.write(to, bytemuck::cast_slice(&values[..count]))?,
-        }
-    }
-    Ok(())
 }
 
 /// All cases of an architecture, version by version.

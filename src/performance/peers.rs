@@ -4,7 +4,8 @@
 //! bare operation, where the kernels add a bias and v3 leaves the batch norm's statistics as well.
 
 use super::Case;
-use super::kernels::{ConvOperation, write_normals};
+use super::kernels::ConvOperation;
+use super::tensors::write_normals;
 use super::timing::{cold, median};
 use crate::backend::gpu::driver::{
     Algorithm, Convolution, ConvolutionTensors, Driver, DriverError, Element, Gemm, Pointer,

@@ -10,7 +10,6 @@ use crate::cli::options::{BaseArgs, NetworkArgs};
 use crate::cli::say;
 use cosmogan::model::Preset;
 use cosmogan::performance::cpu::{CpuProfile, ceilings, parts};
-use cosmogan::performance::tables;
 use cosmogan::train::Config;
 
 /// Take a training step on this CPU apart: time, operations and bytes of each layer and pass
@@ -61,7 +60,7 @@ pub fn run(arguments: &ProfileArgs) -> Result<()> {
         profile.base,
         profile.batch,
         profile.machine,
-        tables::cpu_profile(&profile)
+        profile.table()
     ));
     write_json(arguments.json.as_deref(), &profile)
 }

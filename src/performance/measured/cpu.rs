@@ -93,7 +93,7 @@ pub fn cpu(folder: &Path) -> std::io::Result<String> {
             profile.base,
             profile.batch,
             profile.machine,
-            tables::cpu_profile(&profile)
+            profile.table()
         );
     }
     for (name, scaling) in results::<ScalingResults>(folder)? {

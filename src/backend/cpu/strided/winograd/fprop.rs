@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use super::dgrad::PHASES;
 use super::slots::{COMPONENTS, Form, SLOTS, Slots};
-use super::transform::{Phase, filters, filters_len, input, output};
-use super::{Chunks, each_row, piece};
+use super::transform::{filters, filters_len, input, output};
+use super::{Chunks, each_phase, each_row, piece};
 use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply, vectorised};
 use crate::model::StridedLayer;
@@ -57,9 +57,22 @@ pub fn fprop<T: Scalar>(
                 .for_each(|(row, out)| {
                     let big = &big[row / rows * layer.big_len()..][..layer.big_len()];
                     let row = first_row + row % rows;
+                    // 4x4 pixels of four phases are read for each tile.
+                    count_moved(out.len() / SLOTS * (64 + SLOTS));
                     vectorised(
                         #[inline(always)]
-                        || transform_row(layer, &phases, big, row, zeros, out),
+                        || {
+                            each_phase(
+                                layer,
+                                big,
+                                out,
+                                &phases,
+                                #[inline(always)]
+                                |phase, column, places, out| {
+                                    input(&phase.patch(row, column, zeros), places, c_big, out)
+                                },
+                            )
+                        },
                     );
                 });
             let transformed = &*transformed;
@@ -98,33 +111,6 @@ pub fn fprop<T: Scalar>(
                 );
                 finish(out);
             });
-        }
-    }
-}
-
-/// A row of tiles of all phases of one sample, to `out [tiles, 49, c_big]`.
-#[inline(always)]
-fn transform_row<T: Scalar>(
-    layer: &StridedLayer,
-    phases: &[[Option<usize>; COMPONENTS]; 4],
-    big: &[T],
-    row: usize,
-    zeros: &[T],
-    out: &mut [T],
-) {
-    let (side, channels) = (layer.small, layer.c_big);
-    // 4x4 pixels of four phases are read for each tile.
-    count_moved(out.len() / SLOTS * (64 + SLOTS));
-    for (column, out) in out.chunks_exact_mut(SLOTS * channels).enumerate() {
-        for (places, first) in phases.iter().zip(PHASES) {
-            let phase = Phase {
-                plane: big,
-                side,
-                channels,
-                step: 2,
-                first,
-            };
-            input(&phase.patch(row, column, zeros), places, channels, out);
         }
     }
 }

@@ -35,6 +35,9 @@ use rayon::prelude::*;
 
 use crate::backend::cpu::scalar::Scalar;
 use crate::model::StridedLayer;
+use dgrad::PHASES;
+use slots::{COMPONENTS, SLOTS};
+use transform::Phase;
 
 /// Channels of either plane from which on this form is the faster one: below, the transforms cost
 /// more than the products that they save.
@@ -66,7 +69,7 @@ impl Chunks {
     /// Chunks of `batch` samples, by shape alone.
     pub fn new(layer: &StridedLayer, batch: usize) -> Self {
         let across = layer.small.div_ceil(2);
-        let values = slots::SLOTS * layer.c_big + slots::COMPONENTS * layer.c_small;
+        let values = SLOTS * layer.c_big + COMPONENTS * layer.c_small;
         let tiles = (CHUNK_VALUES / values).max(LEAST_TILES);
         let of_sample = across * across;
         if of_sample <= tiles {
@@ -114,6 +117,31 @@ fn each_row<T: Scalar>(
                 .enumerate()
                 .for_each(|(row, out)| work((sample * rows.len() + row) * across, out));
         });
+}
+
+/// Calls `transform` for each tile of a row of them and each phase of a sample's big plane: with the phase, the tile's
+/// column, and the places that the components of the phase have in the tile's `[49, c_big]` of `out`.
+#[inline(always)]
+fn each_phase<T: Scalar>(
+    layer: &StridedLayer,
+    big: &[T],
+    out: &mut [T],
+    places: &[[Option<usize>; COMPONENTS]; 4],
+    transform: impl Fn(&Phase<'_, T>, usize, &[Option<usize>; COMPONENTS], &mut [T]),
+) {
+    let (side, channels) = (layer.small, layer.c_big);
+    for (column, out) in out.chunks_exact_mut(SLOTS * channels).enumerate() {
+        for (places, first) in places.iter().zip(PHASES) {
+            let phase = Phase {
+                plane: big,
+                side,
+                channels,
+                step: 2,
+                first,
+            };
+            transform(&phase, column, places, out);
+        }
+    }
 }
 
 /// Tiles of one product: large pieces that still give all threads work.

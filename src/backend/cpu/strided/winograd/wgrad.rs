@@ -3,10 +3,10 @@
 use rayon::prelude::*;
 
 use super::super::windows::transpose;
-use super::Chunks;
 use super::dgrad::{PHASES, small_tiles};
 use super::slots::{COMPONENTS, Form, SLOTS, Slots};
-use super::transform::{Phase, filter_gradient, filters_len, gradient};
+use super::transform::{self, filter_gradient, filters_len};
+use super::{Chunks, each_phase};
 use crate::backend::cpu::meter::count_moved;
 use crate::backend::cpu::scalar::{Matrix, Scalar, Write, multiply, vectorised};
 use crate::backend::cpu::scratch::ThreadScratch;
@@ -71,9 +71,28 @@ pub fn wgrad<T: Scalar>(
                 .for_each(|(row, out)| {
                     let big = &big[row / rows * layer.big_len()..][..layer.big_len()];
                     let row = first_row + row % rows;
+                    let zeros = &zeros[..c_big];
+                    // 2x2 pixels of four phases are read for each tile.
+                    count_moved(out.len() / SLOTS * (16 + SLOTS));
                     vectorised(
                         #[inline(always)]
-                        || transform_row(layer, &phases, big, row, &zeros[..c_big], out),
+                        || {
+                            each_phase(
+                                layer,
+                                big,
+                                out,
+                                &phases,
+                                #[inline(always)]
+                                |phase, column, places, out| {
+                                    transform::gradient(
+                                        &phase.tile(row, column, zeros),
+                                        places,
+                                        c_big,
+                                        out,
+                                    )
+                                },
+                            )
+                        },
                     );
                 });
             let (small_tiles, big_tiles) = (&*small_tiles_out, &*big_tiles);
@@ -147,32 +166,5 @@ fn sum<T: Scalar>(
             write,
         );
         write = Write::Add;
-    }
-}
-
-/// A row of tiles of all phases of one sample's gradient, to `out [tiles, 49, c_big]`.
-#[inline(always)]
-fn transform_row<T: Scalar>(
-    layer: &StridedLayer,
-    phases: &[[Option<usize>; COMPONENTS]; 4],
-    big: &[T],
-    row: usize,
-    zeros: &[T],
-    out: &mut [T],
-) {
-    let (side, channels) = (layer.small, layer.c_big);
-    // 2x2 pixels of four phases are read for each tile.
-    count_moved(out.len() / SLOTS * (16 + SLOTS));
-    for (column, out) in out.chunks_exact_mut(SLOTS * channels).enumerate() {
-        for (places, first) in phases.iter().zip(PHASES) {
-            let phase = Phase {
-                plane: big,
-                side,
-                channels,
-                step: 2,
-                first,
-            };
-            gradient(&phase.tile(row, column, zeros), places, channels, out);
-        }
     }
 }
