@@ -389,7 +389,7 @@ fn every_launch_of_a_step_is_accounted_for_and_fusion_saves_bytes() {
 
 #[test]
 fn kernels_of_a_step_in_f32_do_the_same_when_the_strided_layers_are_left_out() {
-    const BATCH: usize = 5;
+    const BATCH: usize = 2;
     let mut config = Config::of_preset(Preset::Paper64, None);
     config.architecture.map_size = 32;
     config.architecture.layers = 2;

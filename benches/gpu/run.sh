@@ -18,6 +18,7 @@
 #              times.md)
 #   kernels    every version of the strided layers' kernels at paper-256, beside cuBLAS and cuDNN where they are
 #              installed, and every launch of a step in bf16 and in f32 (kernels.json, step-*.json)
+#   scaling    time and memory of a step against batch, size of the maps and base filters (scaling.json)
 #   precision  training in bf16 beside f32, paper-64 on the maps in PATH or on synthetic ones: 50 steps
 #              (precision-50.json), then N, 2000 unless given (precision-N.json)
 #   profile    Nsight Compute on one bf16 step of paper-256 (profile.csv), where ncu is installed
@@ -36,7 +37,7 @@ fail() {
     exit 1
 }
 
-all=check,goldens,times,kernels,precision,profile,sanitizer
+all=check,goldens,times,kernels,scaling,precision,profile,sanitizer
 cosmogan='' recorder='' python=python3 device=cuda out='' rounds=5 maps='' long=2000 parts=$all
 cases=()
 while [ $# -gt 0 ]; do
@@ -157,6 +158,12 @@ elif wanted kernels; then
         run "step-$precision" "$cosmogan" bench account --device "$device" --precision "$precision" \
             --json "$out/step-$precision.json"
     done
+fi
+
+if wanted scaling && [ "$device" = emulator ]; then
+    echo "growing steps are not timed: the emulator is too slow"
+elif wanted scaling; then
+    run scaling "$cosmogan" bench scaling --preset paper-256 --device "$device" --json "$out/scaling.json"
 fi
 
 if wanted precision && [ "$device" = emulator ]; then

@@ -55,6 +55,17 @@ impl Prepared {
     /// # Errors
     /// A failing device.
     pub fn run<B: Backend>(&self, backend: &mut B, number: u64) -> Result<[f32; 3], BackendError> {
+        self.start(backend, number)?;
+        let mut losses = [0.0; 3];
+        backend.download(self.step.losses, &mut losses)?;
+        Ok(losses)
+    }
+
+    /// Begins step `number`.
+    ///
+    /// # Errors
+    /// A failing device.
+    pub fn start<B: Backend>(&self, backend: &mut B, number: u64) -> Result<(), BackendError> {
         let scalars = StepScalars {
             seed: 1,
             step: number,
@@ -62,9 +73,6 @@ impl Prepared {
             discriminator_rate: 2e-4,
             average_decay: 0.9,
         };
-        self.step.program.run(backend, &scalars)?;
-        let mut losses = [0.0; 3];
-        backend.download(self.step.losses, &mut losses)?;
-        Ok(losses)
+        self.step.program.run(backend, &scalars)
     }
 }

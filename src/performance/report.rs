@@ -75,7 +75,10 @@ pub fn counted(
          Microseconds, and what they come from: tensor cores, f32 arithmetic, memory (the footprint once) or shared \
          memory (one pass a cycle).\n\n{}\n\
          The ceilings, dense, at the highest clock:\n\n{}\n\
-         ## A whole step (counted)\n\n{}\n\
+         ## A whole step (counted)\n\n\
+         Launches are those of the full batch. What they do is counted on one map and on two, and extended; those that \
+         merge what others left in parts are run as they are. Parts do not quite follow a line, which is a hundredth of \
+         some passes' bytes.\n\n{}\n\
          By pass:\n\n{by_pass}\n\
          By layer and pass (*memory in use*: what the networks keep and the values of the step that are needed at that \
          time, the most of any operation):\n\n{by_layer}\n\

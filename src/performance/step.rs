@@ -1,24 +1,27 @@
 //! A whole training step counted on the emulator, launch by launch.
 //!
 //! A batch of 64 would take minutes there. Batches of 1 and 2 are run (or the next ones, where these launch other
-//! kernels), and the counts extended along a line
+//! kernels than the large batch does), and the counts extended along a line
 //! ([`Counts::at`]): all tensors grow with the batch, and the weights are read once by each block of a
 //! number that grows with it. The emulator says to have one multiprocessor, which one map keeps as busy as 64
-//! maps keep a real device, so that the kernels are those of the large batch. How the sums of weight gradients
-//! are split does not follow the batch, and is known.
+//! maps keep a real device, so that the kernels are those of the large batch: the step is planned at that batch as
+//! well, and must launch the same. How the sums of weight gradients are split does not follow the batch, and is
+//! known. Launches that merge what others left in parts are run as the large batch makes them.
 //!
-//! Two things differ a little from what a real device does. The kernels for few channels take more of a
+//! Three things differ a little from what a real device does. The kernels for few channels take more of a
 //! map's tiles per block the more maps there are: what blocks read of weights, and leave and add of partial
-//! sums, is less than counted here, of which it is a tenth at most. And a device with more multiprocessors than
-//! a launch has large tiles, half of the blocks that they hold, gets smaller tiles: at a batch of 64 an H100 does
-//! for one launch of the paper's step. [`super::kernels`] counts kernels as an H100 gets them, at their full batch.
+//! sums, is less than counted here, of which it is a tenth at most. Passes over columns are cut into some thousand
+//! chunks at most: what they leave of each is less than counted here, of which it is a fiftieth at most. And a
+//! device with more multiprocessors than a launch has large tiles, half of the blocks that they hold, gets smaller
+//! tiles: at a batch of 64 an H100 does for one launch of the paper's step. [`super::kernels`] counts kernels as an H100 gets them, at their full batch.
 
 use super::Counts;
 use super::counts::line;
 use super::outline::{Outline, Pass};
 use super::prepared::Prepared;
 use super::regression::Counted;
-use crate::backend::gpu::driver::DriverError;
+use crate::backend::gpu::driver::{Driver, DriverError};
+use crate::backend::gpu::launcher::LoggedLaunch;
 use crate::backend::gpu::ops::KernelVersion;
 use crate::backend::gpu::ops::half::{few, wgrad};
 use crate::backend::gpu::ptx::{self, PtxModule};
@@ -58,13 +61,15 @@ pub enum CountError {
     Backend(#[from] BackendError),
     #[error(transparent)]
     Driver(#[from] DriverError),
-    #[error("batches of {first} and {next} launch other kernels: {one} and {two} at launch {at}")]
+    #[error(
+        "a batch of {batch} launches other kernels than the one to be counted: {small} where that has {large}, at \
+         launch {at}"
+    )]
     Differ {
-        first: usize,
-        next: usize,
+        batch: usize,
         at: usize,
-        one: String,
-        two: String,
+        small: String,
+        large: String,
     },
     #[error("the step's losses are not finite")]
     NotFinite,
@@ -95,26 +100,33 @@ pub fn count_step_of(
     batch: usize,
     precision: Precision,
 ) -> Result<StepCount, CountError> {
-    let pair = |first| pair(modules, config, first, precision);
-    let mut result = pair(1);
-    for first in [2, 4, 8] {
-        // Few rows may be summed by one block, and more by several and one more launch.
+    let Prepared { players, step } = &Prepared::new(config, batch, precision);
+    let mut gpu = gpu(modules, precision)?;
+    let planned = planned(&mut gpu, config, batch)?;
+    let mut result = pair(modules, config, 1, precision, &planned);
+    // The last of these is the batch itself.
+    for first in [2, 4, 8, 16, batch.max(2) - 1] {
+        // Small batches may have smaller tiles.
         if let Err(CountError::Differ { .. }) = result {
-            result = pair(first);
+            result = pair(modules, config, first, precision, &planned);
         }
     }
-    let pair = result?;
-    let Prepared { players, step } = Prepared::new(config, batch, precision);
     Ok(StepCount {
         batch,
-        launches: extend(config, batch, &pair),
-        outline: Outline::new(config, &step),
+        launches: extend(config, batch, &mut gpu, &planned, &result?)?,
+        outline: Outline::new(config, step),
         arena_bytes: 4 * step.program.arena_len() as u64,
         lasting_bytes: 4 * players.end as u64,
     })
 }
 
-/// The launches of `first` maps and of one more.
+/// Whether a kernel merges what another left in parts. These are short, how many there are does not follow the
+/// batch, and so they are run at their full size.
+fn merges(kernel: &str) -> bool {
+    kernel.ends_with("_merge") || ["sum_partials", "half_slices"].contains(&kernel)
+}
+
+/// The launches of `first` maps and of one more that merge nothing.
 struct Pair {
     first: usize,
     one: Vec<Launched>,
@@ -126,26 +138,76 @@ fn pair(
     config: &Config,
     first: usize,
     precision: Precision,
+    planned: &[LoggedLaunch],
 ) -> Result<Pair, CountError> {
-    let one = launches(modules, config, first, precision)?;
-    let next = launches(modules, config, first + 1, precision)?;
-    let differs = |(a, b): (&Launched, &Launched)| a.kernel != b.kernel;
-    let differing = one.iter().zip(&next).position(differs);
-    if differing.is_none() && one.len() == next.len() {
-        return Ok(Pair { first, one, next });
-    }
-    let at = differing.unwrap_or(one.len().min(next.len()));
-    let kernel = |launches: &[Launched]| {
-        let launched = launches.get(at);
-        launched.map_or("nothing".to_owned(), |launched| launched.kernel.clone())
+    let of = |batch: usize| {
+        let mut launched = launches(modules, config, batch, precision)?;
+        launched.retain(|launch| !merges(&launch.kernel));
+        same_kernels(batch, &launched, planned)?;
+        Ok::<_, CountError>(launched)
     };
-    Err(CountError::Differ {
+    Ok(Pair {
         first,
-        next: first + 1,
-        at,
-        one: kernel(&one),
-        two: kernel(&next),
+        one: of(first)?,
+        next: of(first + 1)?,
     })
+}
+
+/// Refuses launches at a batch that are not those of the planned batch.
+fn same_kernels(
+    batch: usize,
+    launched: &[Launched],
+    planned: &[LoggedLaunch],
+) -> Result<(), CountError> {
+    let mut small = launched.iter().map(|launch| launch.kernel.as_str());
+    let mut large = planned.iter().map(|launch| launch.kernel);
+    let mut large = large.by_ref().filter(|kernel| !merges(kernel));
+    for at in 0.. {
+        let (small, large) = (small.next(), large.next());
+        if small != large {
+            let kernel = |kernel: Option<&str>| kernel.unwrap_or("nothing").to_owned();
+            return Err(CountError::Differ {
+                batch,
+                at,
+                small: kernel(small),
+                large: kernel(large),
+            });
+        }
+        if small.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The launches of a step on `batch` maps, without those that are left out.
+fn planned(
+    gpu: &mut Gpu<Emulated>,
+    config: &Config,
+    batch: usize,
+) -> Result<Vec<LoggedLaunch>, CountError> {
+    let precision = gpu.precision();
+    let prepared = Prepared::new(config, batch, precision);
+    gpu.reserve(prepared.step.program.arena_len())?;
+    let mut planned = gpu.planned(|gpu| prepared.start(gpu, 1))?;
+    if precision == Precision::F32 {
+        let mut is_left_out = of_strided_layers();
+        planned.retain(|launch| !is_left_out(launch.kernel));
+    }
+    Ok(planned)
+}
+
+/// The emulator that steps are counted on.
+fn gpu(modules: &[PtxModule], precision: Precision) -> Result<Gpu<Emulated>, DriverError> {
+    let options = EmulatedOptions {
+        multiprocessors: 1,
+        ..EmulatedOptions::default()
+    };
+    let version = match precision {
+        Precision::F32 => KernelVersion::V2,
+        Precision::Bf16 => KernelVersion::V3,
+    };
+    Gpu::new(Emulated::new(options), modules, version)
 }
 
 /// The launches of one step on `batch` maps.
@@ -155,15 +217,7 @@ fn launches(
     batch: usize,
     precision: Precision,
 ) -> Result<Vec<Launched>, CountError> {
-    let options = EmulatedOptions {
-        multiprocessors: 1,
-        ..EmulatedOptions::default()
-    };
-    let version = match precision {
-        Precision::F32 => KernelVersion::V2,
-        Precision::Bf16 => KernelVersion::V3,
-    };
-    let mut gpu = Gpu::new(Emulated::new(options), modules, version)?;
+    let mut gpu = gpu(modules, precision)?;
     let prepared = Prepared::new(config, batch, precision);
     if precision == Precision::F32 {
         // What the launches that are left out would write is noise.
@@ -213,46 +267,64 @@ fn walked(config: &Config) -> Vec<(StridedLayer, usize, bool)> {
         .collect()
 }
 
-/// The launches at `batch`.
-fn extend(config: &Config, batch: usize, pair: &Pair) -> Vec<StepLaunch> {
+/// The launches at `batch`: those that merge run on `gpu`, the others extended from smaller batches.
+fn extend(
+    config: &Config,
+    batch: usize,
+    gpu: &mut Gpu<Emulated>,
+    planned: &[LoggedLaunch],
+    pair: &Pair,
+) -> Result<Vec<StepLaunch>, CountError> {
     let first = pair.first;
     let mut gradients = walked(config).into_iter();
-    let mut split = None;
-    let extended = pair.one.iter().zip(&pair.next).map(|(one, two)| {
-        let kernel = one.kernel.as_str();
+    let mut extended = pair.one.iter().zip(&pair.next).map(|(one, two)| {
         let [at_one, at_two] = [one, two].map(|l| Counts::from(&l.counters));
-        let mut counts = Counts::at(batch, first, &at_one, &at_two);
+        let counts = Counts::at(batch, first, &at_one, &at_two);
+        let gradient = match one.kernel.contains("wgrad") {
+            true => gradients.next(),
+            false => None,
+        };
+        let Some((layer, samples, few)) = gradient else {
+            return counts;
+        };
         // Partial sums of weight gradients: as many as the sum has parts.
-        let is_gradient = kernel.contains("wgrad");
-        if is_gradient {
-            split = gradients.next();
-        }
-        if let (Some((layer, samples, few)), true) =
-            (&split, is_gradient || kernel == "sum_partials")
-        {
-            let parts = |batch: usize| match few {
-                true => few::wgrad_parts(layer, samples * batch, 1),
-                false => wgrad::parts(layer, samples * batch),
-            };
-            let bytes = |batch: usize| 4 * (layer.weight_len() * parts(batch)) as u64;
-            let extended = line(batch, first, bytes(first), bytes(first + 1));
-            counts = counts.with_partials(bytes(batch) as i64 - extended as i64);
-            if !is_gradient {
-                // One addition each, those of the other 15 rows of threads where there are so many parts,
-                // and that to what the gradient was.
-                let rows = if parts(batch) < 32 { 0 } else { 15 };
-                counts.simt_flop = (layer.weight_len() * (parts(batch) + rows + 1)) as u64;
-                split = None;
-            }
-        }
-        StepLaunch {
-            kernel: kernel.to_owned(),
-            operation: one.operation,
-            threads: one.geometry.block.iter().product(),
-            counts,
-        }
+        let parts = |batch: usize| match few {
+            true => few::wgrad_parts(&layer, samples * batch, 1),
+            false => wgrad::parts(&layer, samples * batch),
+        };
+        let bytes = |batch: usize| 4 * (layer.weight_len() * parts(batch)) as u64;
+        let extended = line(batch, first, bytes(first), bytes(first + 1));
+        counts.with_partials(bytes(batch) as i64 - extended as i64)
     });
-    extended.collect()
+    // Parts of no samples would be passed over.
+    gpu.driver().fill_memory(1.0)?;
+    gpu.driver().keep_launches();
+    let counts = planned.iter().map(|launch| {
+        if merges(launch.kernel) {
+            return run(gpu, launch);
+        }
+        Ok(extended
+            .next()
+            .expect("the launches of the pair are the planned ones"))
+    });
+    let counts = counts.collect::<Result<Vec<Counts>, DriverError>>()?;
+    let launches = planned.iter().zip(counts);
+    let launches = launches.map(|(launch, counts)| StepLaunch {
+        kernel: launch.kernel.to_owned(),
+        operation: launch.operation,
+        threads: launch.geometry.block.iter().product(),
+        counts,
+    });
+    Ok(launches.collect())
+}
+
+/// Runs one launch on whatever lies in the memory, and counts it.
+fn run(gpu: &mut Gpu<Emulated>, launch: &LoggedLaunch) -> Result<Counts, DriverError> {
+    gpu.driver().clear_log();
+    gpu.launcher().launch_again(launch)?;
+    gpu.driver().synchronize()?;
+    let launched = gpu.driver().launches().iter();
+    Ok(launched.map(|launch| Counts::from(&launch.counters)).sum())
 }
 
 impl StepCount {

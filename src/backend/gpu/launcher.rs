@@ -48,13 +48,14 @@ pub struct LoggedLaunch {
     pub kernel: &'static str,
     /// The operation of a program that it belongs to.
     pub operation: usize,
-    geometry: Geometry,
+    pub geometry: Geometry,
     parameters: Vec<u8>,
 }
 
 /// Launches as they are asked for.
-#[derive(Default)]
 struct Log {
+    /// Whether those are logged that are asked for while measuring, or the others.
+    measured: bool,
     operation: usize,
     launches: Vec<LoggedLaunch>,
 }
@@ -110,17 +111,22 @@ impl<D: Driver> Launcher<D> {
 
     /// Adds a launch to the stream. `parameters` is the kernel's one argument.
     pub fn launch<P: Pod>(&mut self, kernel: &'static str, geometry: Geometry, parameters: &P) {
-        if self.measuring || self.error.is_some() {
+        if self.error.is_some() {
             return;
         }
         let parameters = bytemuck::bytes_of(parameters);
-        if let Some(log) = &mut self.log {
+        if let Some(log) = &mut self.log
+            && log.measured == self.measuring
+        {
             log.launches.push(LoggedLaunch {
                 kernel,
                 operation: log.operation,
                 geometry,
                 parameters: parameters.to_vec(),
             });
+        }
+        if self.measuring {
+            return;
         }
         let result = self.add(kernel, geometry, parameters);
         self.keep(result);
@@ -141,10 +147,23 @@ impl<D: Driver> Launcher<D> {
 
     /// From now on launches are logged, those that are captured among them.
     pub fn log_launches(&mut self) {
-        self.log = Some(Log::default());
+        self.log_those(false);
     }
 
-    /// The launches since [`Launcher::log_launches`], in order; from now on none are logged.
+    /// From now on launches are logged that are asked for while measuring.
+    pub fn log_measured(&mut self) {
+        self.log_those(true);
+    }
+
+    fn log_those(&mut self, measured: bool) {
+        self.log = Some(Log {
+            measured,
+            operation: 0,
+            launches: Vec::new(),
+        });
+    }
+
+    /// The launches since logging began, in order; from now on none are logged.
     pub fn take_log(&mut self) -> Vec<LoggedLaunch> {
         self.log.take().map_or_else(Vec::new, |log| log.launches)
     }

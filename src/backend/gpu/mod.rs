@@ -22,7 +22,7 @@ pub use cuda::Cuda;
 pub use emulated::{Call, Emulated, EmulatedOptions, Launched};
 
 use driver::{Allocation, Driver, DriverError, Graph, Pointer};
-use launcher::Launcher;
+use launcher::{Launcher, LoggedLaunch};
 use ops::crop::CropDescriptor;
 use ops::step::{AdamCall, StepValues, TargetsCall};
 use ops::{DenseKernels, KernelVersion};
@@ -52,6 +52,8 @@ pub struct Gpu<D: Driver> {
     held: Option<Held>,
     /// Constants of the updates that are being recorded, by [`super::Rate`].
     adam: [Option<AdamConfig>; 2],
+    /// Whether programs are measured and not run.
+    only_measures: bool,
 }
 
 /// Maps on the device, and the crops of them that the next step takes.
@@ -111,6 +113,7 @@ impl<D: Driver> Gpu<D> {
             packings: Packings::default(),
             held: None,
             adam: [None; 2],
+            only_measures: false,
         })
     }
 
@@ -154,13 +157,31 @@ impl<D: Driver> Gpu<D> {
         Ok(())
     }
 
+    /// The launches that a program would make, in order: `run` runs it, and nothing is launched. All their memory is
+    /// there.
+    ///
+    /// # Errors
+    /// What `run` says, or too little memory.
+    pub fn planned(
+        &mut self,
+        run: impl Fn(&mut Self) -> Result<(), BackendError>,
+    ) -> Result<Vec<LoggedLaunch>, BackendError> {
+        self.only_measures = true;
+        let result = run(self);
+        let grown = self.launcher.grow_rooms();
+        self.launcher.log_measured();
+        let result = result
+            .and(grown.map_err(Into::into))
+            .and_then(|()| run(self));
+        self.only_measures = false;
+        let launches = self.launcher.take_log();
+        result.map(|()| launches)
+    }
+
     /// Captures a program: once to learn how much workspace it needs, and once for good.
     fn capture(&mut self, id: ProgramId, record: &dyn Fn(&mut Self)) -> Result<usize, DriverError> {
         self.adam = [None; 2];
-        self.packings.clear();
-        self.launcher.set_measuring(true);
-        record(self);
-        self.launcher.set_measuring(false);
+        self.measure(record);
         if self.launcher.rooms_are_short() {
             self.forget_programs()?;
             self.launcher.grow_rooms()?;
@@ -176,6 +197,14 @@ impl<D: Driver> Gpu<D> {
             adam: self.adam,
         });
         Ok(self.programs.len() - 1)
+    }
+
+    /// Learns how much workspace a program needs.
+    fn measure(&mut self, record: &dyn Fn(&mut Self)) {
+        self.packings.clear();
+        self.launcher.set_measuring(true);
+        record(self);
+        self.launcher.set_measuring(false);
     }
 
     fn grow_arena(&mut self, bytes: usize) -> Result<(), DriverError> {
@@ -277,6 +306,10 @@ impl<D: Driver> Backend for Gpu<D> {
         scalars: &StepScalars,
         record: &dyn Fn(&mut Self),
     ) -> Result<(), BackendError> {
+        if self.only_measures {
+            self.measure(record);
+            return Ok(());
+        }
         let known = self.programs.iter().position(|p| p.id == program);
         let index = match known {
             Some(index) => index,

@@ -17,7 +17,7 @@ use crate::cli::options::{BaseArgs, DeviceArgs, NetworkArgs};
 use crate::cli::say;
 use cosmogan::model::Preset;
 use cosmogan::performance::timing::median;
-use cosmogan::train::{Config, arena_len};
+use cosmogan::train::{Config, arena_len, precision_name};
 
 /// Measure training steps of growing size, and fit a cost model
 ///
@@ -115,7 +115,7 @@ struct Row {
 #[derive(Serialize)]
 struct Report<'a> {
     device: String,
-    /// The processor or GPU, the threads, the day.
+    /// The processor or GPU, the threads, the day, the number format.
     machine: String,
     rows: &'a [Row],
     /// Sizes that were left out, and why.
@@ -187,11 +187,12 @@ pub fn run(arguments: &ScalingArgs) -> Result<()> {
     for words in &fitted {
         say(words);
     }
+    let precision = precision_name(device.precision());
     let report = Report {
         device: device.name(),
         machine: match device.is_cpu() {
-            true => machine(),
-            false => format!("{}, {}", device.name(), today()),
+            true => format!("{}, {precision}", machine()),
+            false => format!("{}, {}, {precision}", device.name(), today()),
         },
         rows: &rows,
         left_out: &left_out,

@@ -29,6 +29,7 @@ struct CpuCase {
 /// Times of growing steps, as `bench scaling --json` writes them.
 #[derive(Deserialize)]
 pub(super) struct ScalingResults {
+    device: String,
     pub machine: String,
     rows: Vec<ScalingRow>,
     /// The fitted models, in words.
@@ -96,19 +97,30 @@ pub fn cpu(folder: &Path) -> std::io::Result<String> {
             profile.table()
         );
     }
-    for (name, scaling) in results::<ScalingResults>(folder)? {
+    text += &scaling(folder, |device| device == "cpu")?;
+    if text.is_empty() {
+        text += "### CPU\n\nNot measured.\n";
+    }
+    Ok(text)
+}
+
+/// How steps grow on the devices that are meant.
+///
+/// # Errors
+/// The folder cannot be read.
+pub(super) fn scaling(folder: &Path, meant: impl Fn(&str) -> bool) -> std::io::Result<String> {
+    let mut text = String::new();
+    let all = results::<ScalingResults>(folder)?;
+    for (name, scaling) in all.iter().filter(|(_, scaling)| meant(&scaling.device)) {
         text += &format!(
             "### How a step grows\n\n{} (`benches/results/{name}`):\n\n![Time and memory of a step]({})\n\n{}\n",
             scaling.machine,
-            picture(&name),
+            picture(name),
             scaling.table()
         );
         for fitted in &scaling.fitted {
             text += &format!("Fitted: {fitted}.\n\n");
         }
-    }
-    if text.is_empty() {
-        text += "### CPU\n\nNot measured.\n";
     }
     Ok(text)
 }
@@ -163,6 +175,7 @@ impl ScalingResults {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gpu::gpu;
     use super::*;
 
     #[test]
@@ -181,9 +194,15 @@ mod tests {
         ]
         .join(", ");
         let json = format!(
-            "{{\"machine\": \"a machine of a test\", \"rows\": [{rows}], \"fitted\": [\"a law\"]}}"
+            "{{\"device\": \"cpu\", \"machine\": \"a machine of a test\", \"rows\": [{rows}], \"fitted\": [\"a law\"]}}"
         );
-        std::fs::write(folder.path().join("a-scaling.json"), json).unwrap();
+        let path = folder.path().join("a-scaling.json");
+        let of_gpu = json.replace("\"cpu\"", "\"a GPU\"");
+        std::fs::write(&path, of_gpu).unwrap();
+        let told = gpu(folder.path()).unwrap();
+        assert!(told.contains("a machine of a test"), "{told}");
+        assert!(cpu(folder.path()).unwrap().contains("Not measured."));
+        std::fs::write(path, json).unwrap();
         let text = cpu(folder.path()).unwrap();
         for words in [
             "a machine of a test",

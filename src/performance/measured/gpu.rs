@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::cpu::scaling;
 use super::pytorch::PyTorchTimes;
 use super::{picture, results};
 use crate::performance::step_times::StepTimes;
@@ -87,6 +88,7 @@ pub fn gpu(folder: &Path) -> std::io::Result<String> {
             step.by_layer()
         );
     }
+    text += &scaling(folder, |device| device != "cpu")?;
     if text.is_empty() {
         text += "Not measured: no GPU was at hand.\n";
     }

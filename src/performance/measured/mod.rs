@@ -107,7 +107,7 @@ pub fn figures(folder: &Path) -> std::io::Result<Vec<Figure>> {
     let scaling = scaling.map(|(name, scaling)| Figure {
         picture: picture(&name),
         drawing: Drawing::Scaling {
-            title: format!("A training step in f32: {}", scaling.machine),
+            title: format!("A training step: {}", scaling.machine),
             growths: scaling.growths(),
         },
     });
