@@ -41,7 +41,7 @@ if wants profile; then
     "$cosmogan" bench profile --preset paper-256 --batch 8 --json "$stem-profile-256.json"
 fi
 if wants scaling; then
-    "$cosmogan" bench scaling --preset paper-64 --batch 4 --steps 5 --limit 250 \
+    "$cosmogan" bench scaling --preset paper-64 --batch 4 --steps 5 --limit 600 \
         --device cpu --json "$stem-scaling.json"
 fi
 if wants report; then
