@@ -113,7 +113,7 @@ pub fn count_step_of(
     }
     Ok(StepCount {
         batch,
-        launches: extend(config, batch, &mut gpu, &planned, &result?)?,
+        launches: extend(config, batch, (&mut gpu, players.end), &planned, &result?)?,
         outline: Outline::new(config, step),
         arena_bytes: 4 * step.program.arena_len() as u64,
         lasting_bytes: 4 * players.end as u64,
@@ -271,7 +271,7 @@ fn walked(config: &Config) -> Vec<(StridedLayer, usize, bool)> {
 fn extend(
     config: &Config,
     batch: usize,
-    gpu: &mut Gpu<Emulated>,
+    (gpu, lasting): (&mut Gpu<Emulated>, usize),
     planned: &[LoggedLaunch],
     pair: &Pair,
 ) -> Result<Vec<StepLaunch>, CountError> {
@@ -296,8 +296,7 @@ fn extend(
         let extended = line(batch, first, bytes(first), bytes(first + 1));
         counts.with_partials(bytes(batch) as i64 - extended as i64)
     });
-    // Parts of no samples would be passed over.
-    gpu.driver().fill_memory(1.0)?;
+    fill(gpu, lasting)?;
     gpu.driver().keep_launches();
     let counts = planned.iter().map(|launch| {
         if merges(launch.kernel) {
@@ -307,7 +306,7 @@ fn extend(
             .next()
             .expect("the launches of the pair are the planned ones"))
     });
-    let counts = counts.collect::<Result<Vec<Counts>, DriverError>>()?;
+    let counts = counts.collect::<Result<Vec<Counts>, CountError>>()?;
     let launches = planned.iter().zip(counts);
     let launches = launches.map(|(launch, counts)| StepLaunch {
         kernel: launch.kernel.to_owned(),
@@ -318,8 +317,20 @@ fn extend(
     Ok(launches.collect())
 }
 
+/// Writes ones to what launches that merge read: parts, which would be passed over if they were of no samples, and
+/// the `lasting` first values of the arena, which the networks keep.
+fn fill(gpu: &mut Gpu<Emulated>, lasting: usize) -> Result<(), CountError> {
+    gpu.upload(View::new(0, lasting), &vec![1.0; lasting])?;
+    for room in gpu.launcher().rooms() {
+        let ones = vec![1.0f32; room.bytes / 4];
+        gpu.driver()
+            .write(room.address, bytemuck::cast_slice(&ones))?;
+    }
+    Ok(())
+}
+
 /// Runs one launch on whatever lies in the memory, and counts it.
-fn run(gpu: &mut Gpu<Emulated>, launch: &LoggedLaunch) -> Result<Counts, DriverError> {
+fn run(gpu: &mut Gpu<Emulated>, launch: &LoggedLaunch) -> Result<Counts, CountError> {
     gpu.driver().clear_log();
     gpu.launcher().launch_again(launch)?;
     gpu.driver().synchronize()?;

@@ -213,22 +213,6 @@ impl Emulated {
         &self.launches
     }
 
-    /// Writes `value` to all memory of the device.
-    ///
-    /// # Errors
-    /// None that memory which is there would give.
-    pub fn fill_memory(&mut self, value: f32) -> Result<(), DriverError> {
-        let values = vec![value; 4 << 20];
-        let bytes: &[u8] = bytemuck::cast_slice(&values);
-        for (allocation, buffer) in &self.allocations {
-            for start in (0..allocation.bytes).step_by(bytes.len()) {
-                let len = bytes.len().min(allocation.bytes - start);
-                self.device.upload(*buffer, start, &bytes[..len])?;
-            }
-        }
-        Ok(())
-    }
-
     /// Later launches of kernels for which `is` says so are not run: what they would write stays as it is.
     /// It is asked once for each launch, in order.
     pub fn leave_out(&mut self, is: impl FnMut(&str) -> bool + 'static) {

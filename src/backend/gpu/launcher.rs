@@ -232,6 +232,12 @@ impl<D: Driver> Launcher<D> {
             .map_or(Pointer::NULL, |memory| memory.address)
     }
 
+    /// The memory of workspace and packings.
+    pub fn rooms(&self) -> Vec<Allocation> {
+        let rooms = [self.workspace.memory, self.packings.memory];
+        rooms.into_iter().flatten().collect()
+    }
+
     /// While measuring, what operations want of the workspace is remembered and nothing is launched.
     pub fn set_measuring(&mut self, measuring: bool) {
         self.measuring = measuring;
