@@ -124,6 +124,7 @@ impl Dnn {
 /// One of cuDNN's descriptors.
 struct Descriptor<T: Copy> {
     raw: T,
+    // SAFETY: it takes what `raw` holds, once and in `drop` alone.
     destroy: unsafe fn(T) -> Result<(), CudnnError>,
 }
 
@@ -131,6 +132,7 @@ impl<T: Copy> Descriptor<T> {
     /// Creates one and fills it.
     fn new(
         create: fn() -> Result<T, CudnnError>,
+        // SAFETY: it is cudarc's counterpart of `create`, and takes what that gave.
         destroy: unsafe fn(T) -> Result<(), CudnnError>,
         fill: impl FnOnce(T) -> Result<(), CudnnError>,
     ) -> Result<Self, DriverError> {
@@ -395,10 +397,9 @@ impl Prepared {
         let (one, zero) = ((&raw const one).cast(), (&raw const zero).cast());
         let convolution = self.convolution.raw;
         let (big_form, small_form, form) = (self.big.raw, self.small.raw, self.weights.raw);
-        // SAFETY: handle and descriptors are alive and filled; the tensors have the shapes that those
-        // say, which the caller vouches for as for the parameters of any launch; the workspace is as
-        // large as is told; the factors are f32, as they are for f32 and bf16, and read before the call
-        // returns.
+        // The caller vouches for the tensors' shapes as for the parameters of any launch. The factors are
+        // f32 for f32 and for bf16, and read before the call returns.
+        // SAFETY: handle and descriptors are alive and filled; tensors and workspace are as large as is told.
         let status = unsafe {
             match self.operation {
                 Operation::Fprop => {
