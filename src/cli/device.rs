@@ -209,7 +209,7 @@ fn open(
 }
 
 /// What the emulator stands for.
-fn emulated() -> Processor<'static> {
+pub fn emulated() -> Processor<'static> {
     let profile = EmulatedOptions::default().profile;
     Processor::Gpu {
         name: profile.name,

@@ -155,6 +155,11 @@ impl<D: Driver> Launcher<D> {
         self.log_those(true);
     }
 
+    /// Whether launches are logged that are asked for while measuring.
+    pub fn logs_measured(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.measured)
+    }
+
     fn log_those(&mut self, measured: bool) {
         self.log = Some(Log {
             measured,

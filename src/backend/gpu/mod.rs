@@ -52,8 +52,6 @@ pub struct Gpu<D: Driver> {
     held: Option<Held>,
     /// Constants of the updates that are being recorded, by [`super::Rate`].
     adam: [Option<AdamConfig>; 2],
-    /// Whether programs are measured and not run.
-    only_measures: bool,
 }
 
 /// Maps on the device, and the crops of them that the next step takes.
@@ -113,7 +111,6 @@ impl<D: Driver> Gpu<D> {
             packings: Packings::default(),
             held: None,
             adam: [None; 2],
-            only_measures: false,
         })
     }
 
@@ -166,27 +163,20 @@ impl<D: Driver> Gpu<D> {
         &mut self,
         run: impl Fn(&mut Self) -> Result<(), BackendError>,
     ) -> Result<Vec<LoggedLaunch>, BackendError> {
-        self.only_measures = true;
-        let result = run(self);
-        let grown = self.launcher.grow_rooms();
         self.launcher.log_measured();
-        let result = result
-            .and(grown.map_err(Into::into))
-            .and_then(|()| run(self));
-        self.only_measures = false;
+        let mut result = run(self);
+        if result.is_ok() {
+            // Once more, with the addresses of all memory.
+            self.launcher.log_measured();
+            result = run(self);
+        }
         let launches = self.launcher.take_log();
         result.map(|()| launches)
     }
 
     /// Captures a program: once to learn how much workspace it needs, and once for good.
     fn capture(&mut self, id: ProgramId, record: &dyn Fn(&mut Self)) -> Result<usize, DriverError> {
-        self.adam = [None; 2];
-        self.measure(record);
-        if self.launcher.rooms_are_short() {
-            self.forget_programs()?;
-            self.launcher.grow_rooms()?;
-        }
-        self.packings.clear();
+        self.make_room(record)?;
         self.launcher.driver.begin_capture()?;
         record(self);
         let graph = self.launcher.driver.end_capture();
@@ -199,12 +189,19 @@ impl<D: Driver> Gpu<D> {
         Ok(self.programs.len() - 1)
     }
 
-    /// Learns how much workspace a program needs.
-    fn measure(&mut self, record: &dyn Fn(&mut Self)) {
+    /// Learns how much workspace a program needs, and makes it as large.
+    fn make_room(&mut self, record: &dyn Fn(&mut Self)) -> Result<(), DriverError> {
+        self.adam = [None; 2];
         self.packings.clear();
         self.launcher.set_measuring(true);
         record(self);
         self.launcher.set_measuring(false);
+        if self.launcher.rooms_are_short() {
+            self.forget_programs()?;
+            self.launcher.grow_rooms()?;
+        }
+        self.packings.clear();
+        Ok(())
     }
 
     fn grow_arena(&mut self, bytes: usize) -> Result<(), DriverError> {
@@ -306,9 +303,8 @@ impl<D: Driver> Backend for Gpu<D> {
         scalars: &StepScalars,
         record: &dyn Fn(&mut Self),
     ) -> Result<(), BackendError> {
-        if self.only_measures {
-            self.measure(record);
-            return Ok(());
+        if self.launcher.logs_measured() {
+            return Ok(self.make_room(record)?);
         }
         let known = self.programs.iter().position(|p| p.id == program);
         let index = match known {

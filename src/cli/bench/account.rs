@@ -10,13 +10,13 @@ use serde::Serialize;
 use super::kernels::count_all;
 use super::machine::today;
 use super::write_json;
-use crate::cli::device::{in_short, with_batch_advice};
+use crate::cli::device::{emulated, in_short, with_batch_advice};
 use crate::cli::options::{BaseArgs, NetworkArgs, StepArgs};
 use crate::cli::parse::named;
 use crate::cli::say;
 use cosmogan::backend::gpu::driver::Driver;
 use cosmogan::backend::gpu::ops::KernelVersion;
-use cosmogan::backend::gpu::{Cuda, EmulatedOptions, Gpu, ptx};
+use cosmogan::backend::gpu::{Cuda, Gpu, ptx};
 use cosmogan::files::write_atomic;
 use cosmogan::model::Preset;
 use cosmogan::performance::account::{Floor, Fusion, Row, floor, fusion, rows};
@@ -141,11 +141,7 @@ pub fn run(arguments: &AccountArgs) -> Result<()> {
 }
 
 fn counted(config: &Config, arguments: &AccountArgs) -> Result<()> {
-    let emulated = EmulatedOptions::default().profile;
-    let arithmetic = arguments.arithmetic().on(Processor::Gpu {
-        name: emulated.name,
-        capability: (emulated.capability / 10, emulated.capability % 10),
-    })?;
+    let arithmetic = arguments.arithmetic().on(emulated())?;
     let step = count_step(config, arguments.batch as usize, arithmetic.precision)?;
     let architecture = &config.architecture;
     let [by_pass, by_layer] = tables::account(&step);

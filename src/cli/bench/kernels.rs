@@ -152,10 +152,7 @@ fn counts(cases: &[Case], json: Option<&Path>) -> Result<()> {
         tables::resources(&counted),
         tables::bounds(&counted)
     ));
-    match json {
-        Some(path) => write_json(Some(path), &counted),
-        None => Ok(()),
-    }
+    write_json(json, &counted)
 }
 
 fn timed(cases: &[Case], index: usize, arguments: &KernelsArgs) -> Result<()> {
@@ -181,9 +178,6 @@ fn timed(cases: &[Case], index: usize, arguments: &KernelsArgs) -> Result<()> {
         kernels.push(time_one(&mut launcher, case, model, &mut peers)?);
     }
     say(&times(&kernels));
-    let Some(path) = &arguments.json else {
-        return Ok(());
-    };
     let results = GpuResults {
         device: info.name,
         date: today(),
@@ -191,7 +185,7 @@ fn timed(cases: &[Case], index: usize, arguments: &KernelsArgs) -> Result<()> {
         cudnn: peers.cudnn,
         kernels,
     };
-    write_json(Some(path), &results)
+    write_json(arguments.json.as_deref(), &results)
 }
 
 fn time_one(
